@@ -1,0 +1,34 @@
+// The face of `viaduct`: what a request is, and what everything else is made of.
+
+export * from './types.ts'
+export { GatewayError, describe, statusOf } from './errors.ts'
+export type { GatewayErrorCode } from './errors.ts'
+export {
+  Headers,
+  fromByteString,
+  getHeader,
+  getHeaders,
+  hasHeader,
+  isByteString,
+  isFieldValue,
+  isToken,
+  sameName,
+  toByteString,
+  withHeader,
+  withoutHeaders,
+} from './headers.ts'
+export { Variables, enumerate, enumerateHeaders, isComputed, isHost, variable, variableName } from './variables.ts'
+export type { Emit, EnumerateOptions } from './variables.ts'
+export { parseTarget, percentDecode, percentEncode } from './path.ts'
+export type { PathRefusal, Target } from './path.ts'
+export { Channel, collect, emptyBody, observed, pump, streamOf } from './streams.ts'
+export type { ChannelOptions, Observer } from './streams.ts'
+export { FileSlice, READ_SIZE } from './file-slice.ts'
+export { Scope } from './scope.ts'
+export { attempt, derive, discard, isBodyless } from './request.ts'
+export type { Attempt, Changes } from './request.ts'
+export { backend, cascade, compose, isBackend, mount, shift } from './compose.ts'
+export { empty, escapeHtml, html, redirect, text } from './respond.ts'
+export { HEAD_LIMIT, headEnd, parseHead, toResponse } from './head.ts'
+export type { CgiHead } from './head.ts'
+export { SOFTWARE, VERSION } from './version.ts'

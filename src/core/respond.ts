@@ -1,0 +1,28 @@
+// Small whole responses.
+
+import { toByteString } from './headers.ts'
+import type { GatewayResponse, HeaderList } from './types.ts'
+
+/** A response with a text body in UTF-8. */
+export function text(status: number, body: string, headers: HeaderList = []): GatewayResponse {
+  return { status, headers: ['Content-Type', 'text/plain; charset=utf-8', ...headers], body }
+}
+
+export function html(status: number, body: string, headers: HeaderList = []): GatewayResponse {
+  return { status, headers: ['Content-Type', 'text/html; charset=utf-8', ...headers], body }
+}
+
+/** No body at all. */
+export function empty(status: number, headers: HeaderList = []): GatewayResponse {
+  return { status, headers, body: null }
+}
+
+/** A redirect; `location` is already percent-encoded. */
+export function redirect(status: 301 | 302 | 303 | 307 | 308, location: string): GatewayResponse {
+  return { status, headers: ['Location', toByteString(location)], body: null }
+}
+
+/** Escapes text for HTML and XML, in elements and in quoted attributes. */
+export function escapeHtml(value: string): string {
+  return value.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)
+}

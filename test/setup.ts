@@ -1,0 +1,6 @@
+// Builds dist once before the tests: the command line, the supervisor and its fronts run as real processes from there.
+import { execFileSync } from 'node:child_process'
+
+export default function setup(): void {
+  execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
+}
