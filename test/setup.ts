@@ -2,5 +2,6 @@
 import { execFileSync } from 'node:child_process'
 
 export default function setup(): void {
+  if (process.env['VIADUCT_NO_BUILD'] === '1') return
   execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit' })
 }

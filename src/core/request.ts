@@ -116,7 +116,7 @@ class DerivedRequest implements GatewayRequest {
 function merged(own: HeaderList, added: Readonly<Record<string, ByteString | undefined>> | undefined): HeaderList {
   if (added === undefined) return own
   const out: ByteString[] = []
-  for (let i = 0; i < own.length; i += 2) if (!(own[i]! in added)) out.push(own[i]!, own[i + 1]!)
+  for (let i = 0; i < own.length; i += 2) if (!((own[i] ?? '') in added)) out.push(own[i]!, own[i + 1]!)
   for (const name in added) {
     const value = added[name]
     if (value !== undefined) out.push(name, value)
