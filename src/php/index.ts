@@ -1,0 +1,6 @@
+// The face of `viaduct/php`: a pool of PHP workers as an application.
+
+export { PHP_INSTALL, findPhpCgi, phpVersion } from './interpreter.ts'
+export type { PhpInterpreter } from './interpreter.ts'
+export { PHP_EXTENSIONS, hasExtension, splitScript } from './script.ts'
+export type { ScriptSplit } from './script.ts'
