@@ -102,21 +102,8 @@ async function runCase(each, { folder, site, settings }) {
   const contenders = await bringUp(each, { folder, site, workers, only: settings.only })
   await check(each, contenders)
   const script = wrkScript(folder, each)
-  const measure = async (contender) => {
-    const round = await wrk({
-      url: contender.url,
-      script,
-      body: each.body,
-      seconds,
-      connections,
-      threads,
-      pids: contender.pids,
-      programs: each.programs,
-    })
-    if (round.failures > 0)
-      throw new Error(`bench: ${contender.label}: ${round.failures} of ${round.requests} requests failed in ${each.title}`)
-    return round
-  }
+  const measure = (contender) =>
+    wrk({ url: contender.url, script, body: each.body, seconds, connections, threads, pids: contender.pids, programs: each.programs })
   for (const contender of contenders) await measure(contender)
   for (let round = 0; round < settings.rounds; round++) {
     progress(`round ${round + 1} of ${settings.rounds}`)
@@ -131,12 +118,24 @@ async function runCase(each, { folder, site, settings }) {
     process.stdout.write(
       "workers: the machine's CPU time less front's and load's, since not every server waits for its programs' accounts\n",
     )
+  for (const { label, rounds } of contenders) complain(label, rounds)
   await stopServers()
   const first = contenders[0].rounds
   return {
     title: each.title,
     results: contenders.map(({ label, rounds }) => ({ label, median: summarize(rounds, first), rounds })),
   }
+}
+
+/** A rate with failures in it is no rate: the run fails, but the other figures are shown. */
+function complain(label, rounds) {
+  const sum = (pick) => rounds.reduce((total, round) => total + pick(round), 0)
+  const failures = sum((round) => round.failures)
+  if (failures === 0) return
+  process.stdout.write(
+    `FAILED: ${label}: ${failures} of ${sum((round) => round.requests)} requests (${[...new Set(rounds.flatMap((round) => round.kinds))].join(', ')})\n`,
+  )
+  process.exitCode = 1
 }
 
 async function bringUp(each, { folder, site, workers, only }) {
@@ -274,7 +273,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 }
 
 try {
-  process.exitCode = await main()
+  process.exitCode = (await main()) || process.exitCode
 } catch (error) {
   process.stderr.write(`\n${error instanceof Error ? error.message : String(error)}\n`)
   process.exitCode = 1

@@ -231,6 +231,7 @@ export function lighttpdPhp(folder, workers) {
 export async function startApache({ folder, documentRoot, modules = [], config = '', name = 'apache' }) {
   const port = await freePort()
   const file = join(folder, `${name}.conf`)
+  // A fixed number of processes: one that is retired for being spare closes the connections it holds, and requests fail.
   const needed = ['mpm_event', 'authz_core', ...modules]
   const state = join(folder, `${name}-state`)
   mkdirSync(state, { recursive: true })
@@ -247,6 +248,12 @@ LogLevel warn
 ${needed.map((module) => `LoadModule ${module}_module /usr/lib/apache2/modules/mod_${module}.so`).join('\n')}
 ${root ? 'User www-data\nGroup www-data' : ''}
 MaxKeepAliveRequests 0
+StartServers 2
+ServerLimit 2
+ThreadsPerChild 64
+MaxRequestWorkers 128
+MinSpareThreads 1
+MaxSpareThreads 128
 DocumentRoot "${documentRoot}"
 <Directory "${documentRoot}">
   Require all granted

@@ -37,6 +37,7 @@ export async function wrk({ url, script, body, seconds, connections, threads, pi
   const line = /^REPORT (\{.*\})$/m.exec(output)
   if (line === null) throw new Error(`wrk: no report for ${url}\n${output}`)
   const figures = JSON.parse(line[1])
+  const failed = ['connect', 'read', 'write', 'status', 'timeout'].filter((kind) => figures[kind] > 0)
   const front = after.server.front - before.server.front
   const workers = after.server.workers - before.server.workers
   const load = after.load - before.load
@@ -49,7 +50,8 @@ export async function wrk({ url, script, body, seconds, connections, threads, pi
     p50: figures.p50 / 1000,
     p99: figures.p99 / 1000,
     max: figures.max / 1000,
-    failures: figures.connect + figures.read + figures.write + figures.status + figures.timeout,
+    failures: failed.reduce((sum, kind) => sum + figures[kind], 0),
+    kinds: failed,
     cpu: {
       front: perRequest(front),
       workers: perRequest(programs ? Math.max(0, machine - front - load) : workers),
