@@ -1,7 +1,7 @@
 // A part of an open file as a response body, so that a door can send it its own way.
 
 import { close, read } from 'node:fs'
-import { Channel } from './streams.ts'
+import { Channel } from './channel.ts'
 import type { ByteStream } from './types.ts'
 
 /** Bytes a stream of a file reads at a time: 64 KiB makes 1.4 GB/s, 256 KiB 2.0, and 1 MiB 2.1 at twice the memory. */
@@ -32,44 +32,58 @@ export class FileSlice {
 
   /** The bytes as a stream; closes the slice when it ends. A file that became shorter is an error, not a short body. */
   stream(): ByteStream {
-    let position = this.start
-    const end = this.start + this.length
-    const next = (): void => {
-      if (position >= end) {
-        this.close()
-        channel.end()
-        return
-      }
-      const buffer = Buffer.allocUnsafeSlow(Math.min(READ_SIZE, end - position))
-      read(this.fd, buffer, 0, buffer.length, position, (error, count) => {
-        if (error !== null || count === 0) {
-          this.close()
-          channel.fail(error ?? new Error(`core: the file ended ${end - position} bytes early`))
-          return
-        }
-        position += count
-        reading = false
-        if (cancelled) this.close()
-        else if (channel.write(count === buffer.length ? buffer : buffer.subarray(0, count))) start()
-      })
-    }
-    let reading = false
-    let cancelled = false
-    const start = (): void => {
-      if (reading) return
-      reading = true
-      next()
-    }
-    const channel: Channel = new Channel({
-      highWaterMark: READ_SIZE,
-      onStart: start,
-      onDrain: start,
-      onCancel: () => {
-        cancelled = true
-        // A read that is under way still uses the descriptor; its callback closes it.
-        if (!reading) this.close()
-      },
-    })
-    return channel
+    return readFile(this.fd, this.start, this.length, { over: () => this.close() })
   }
+}
+
+/**
+ * The bytes of an open file, read at the reader's pace. `start` is called by the first read, `over` exactly once, when
+ * the descriptor is needed no more: never while a read of it is under way, and also for a stream that nobody began to read.
+ */
+export function readFile(fd: number, from: number, length: number, on: { start?: () => void; over: () => void }): ByteStream {
+  const end = from + length
+  let position = from
+  let reading = false
+  let over = false
+  const finish = (): void => {
+    if (over) return
+    over = true
+    on.over()
+  }
+  const next = (): void => {
+    if (reading || over) return
+    if (position >= end) {
+      finish()
+      channel.end()
+      return
+    }
+    reading = true
+    const buffer = Buffer.allocUnsafeSlow(Math.min(READ_SIZE, end - position))
+    read(fd, buffer, 0, buffer.length, position, (error, count) => {
+      reading = false
+      if (cancelled) finish()
+      else if (error !== null || count === 0) {
+        finish()
+        channel.fail(error ?? new Error(`core: the file ended ${end - position} bytes early`))
+      } else {
+        position += count
+        if (channel.write(count === buffer.length ? buffer : buffer.subarray(0, count))) next()
+      }
+    })
+  }
+  let cancelled = false
+  const channel: Channel = new Channel({
+    highWaterMark: READ_SIZE,
+    onStart: () => {
+      on.start?.()
+      next()
+    },
+    onDrain: next,
+    onCancel: () => {
+      cancelled = true
+      // A read that is under way still uses the descriptor; its callback finishes.
+      if (!reading) finish()
+    },
+  })
+  return channel
 }

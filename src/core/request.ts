@@ -5,7 +5,6 @@ import { emptyBody } from './streams.ts'
 import { FileSlice } from './file-slice.ts'
 import { Headers } from './headers.ts'
 import { Variables } from './variables.ts'
-import type { Duplex } from 'node:stream'
 import type {
   ByteString,
   ByteStream,
@@ -59,13 +58,12 @@ class DerivedRequest implements GatewayRequest {
   readonly remote: Endpoint
   readonly local: Endpoint
   readonly errors: ErrorStream
-  readonly inform?: (status: number, headers: HeaderList) => void
-  readonly upgrade?: (status: number, headers: HeaderList) => Duplex
   readonly filterData?: FilterData
   readonly #parent: GatewayRequest
   readonly #changes: Changes
   readonly #scope: Scope | undefined
   #variables: VariableView | undefined
+  #linked = false
 
   constructor(parent: GatewayRequest, changes: Changes, scope: Scope | undefined) {
     this.#parent = parent
@@ -84,8 +82,6 @@ class DerivedRequest implements GatewayRequest {
     this.remote = changes.remote ?? parent.remote
     this.local = parent.local
     this.errors = changes.errors ?? parent.errors
-    if (parent.inform !== undefined) this.inform = (status, headers) => parent.inform!(status, headers)
-    if (parent.upgrade !== undefined) this.upgrade = (status, headers) => parent.upgrade!(status, headers)
     const filterData = changes.filterData ?? parent.filterData
     if (filterData !== undefined) this.filterData = filterData
   }
@@ -100,7 +96,26 @@ class DerivedRequest implements GatewayRequest {
   }
 
   get signal(): AbortSignal {
-    return this.#changes.signal ?? this.#scope?.signal ?? this.#parent.signal
+    const outer = this.#changes.signal ?? this.#parent.signal
+    const scope = this.#scope
+    if (scope === undefined) return outer
+    if (!this.#linked) {
+      this.#linked = true
+      if (outer.aborted) scope.abort(outer.reason)
+      else outer.addEventListener('abort', () => scope.abort(outer.reason), { once: true })
+    }
+    return scope.signal
+  }
+
+  // Bound when somebody asks: few do, and every step of a site derives.
+  get inform(): GatewayRequest['inform'] {
+    const parent = this.#parent
+    return parent.inform === undefined ? undefined : (status, headers) => parent.inform?.(status, headers)
+  }
+
+  get upgrade(): GatewayRequest['upgrade'] {
+    const parent = this.#parent
+    return parent.upgrade === undefined ? undefined : (status, headers) => parent.upgrade!(status, headers)
   }
 
   onFinish(callback: (outcome: Outcome) => void): void {
@@ -116,7 +131,7 @@ class DerivedRequest implements GatewayRequest {
 function merged(own: HeaderList, added: Readonly<Record<string, ByteString | undefined>> | undefined): HeaderList {
   if (added === undefined) return own
   const out: ByteString[] = []
-  for (let i = 0; i < own.length; i += 2) if (!((own[i] ?? '') in added)) out.push(own[i]!, own[i + 1]!)
+  for (let i = 0; i < own.length; i += 2) if (!Object.hasOwn(added, own[i]!)) out.push(own[i]!, own[i + 1]!)
   for (const name in added) {
     const value = added[name]
     if (value !== undefined) out.push(name, value)

@@ -64,6 +64,8 @@ export interface ByteSink {
   /** Exactly one of `end` and `fail` is called, once, and nothing after it. */
   end(): void
   fail(error: unknown): void
+  /** Instead of both: somebody cancelled the stream, perhaps this sink itself. For who waits for the end and is not the only one who may cancel. */
+  cancelled?(reason: unknown): void
 }
 
 /** Bytes that arrive over time. Read at most once, either by iterating or by `pushTo`. */
@@ -114,9 +116,9 @@ export interface GatewayRequest {
   /** Work that goes on after the response; `close(grace)` of the server waits for it. */
   waitUntil(work: Promise<unknown>): void
   /** Sends an interim 1xx response, where the door can. */
-  readonly inform?: (status: number, headers: HeaderList) => void
+  readonly inform?: ((status: number, headers: HeaderList) => void) | undefined
   /** Answers 101 and takes over the connection, where the door can. */
-  readonly upgrade?: (status: number, headers: HeaderList) => Duplex
+  readonly upgrade?: ((status: number, headers: HeaderList) => Duplex) | undefined
   readonly filterData?: FilterData
 }
 

@@ -1,0 +1,133 @@
+// The file that a spooled body goes to: opened for us alone, without a name from then on, written batch after batch.
+
+import { randomBytes } from 'node:crypto'
+import { close, constants, open, unlink, writev } from 'node:fs'
+import { join } from 'node:path'
+import { GatewayError } from './errors.ts'
+
+export interface SpoolFileEvents {
+  /** Everything is written; more may come. */
+  drained(): void
+  failed(error: GatewayError): void
+  /** `end` was called and everything is written. The descriptor is the receiver's. */
+  whole(fd: number): void
+}
+
+/** The file of one body, written one batch after the other. */
+export class SpoolFile {
+  readonly #directory: string
+  readonly #on: SpoolFileEvents
+  #fd: number | undefined
+  #waiting: Uint8Array[] = []
+  #position = 0
+  #busy = true
+  #ended = false
+  #abandoned = false
+
+  constructor(directory: string, on: SpoolFileEvents) {
+    this.#directory = directory
+    this.#on = on
+    const path = join(directory, `viaduct-${randomBytes(12).toString('hex')}`)
+    open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600, (error, fd) => {
+      if (error !== null) {
+        this.#busy = false
+        this.#fail(error)
+        return
+      }
+      this.#fd = fd
+      unlink(path, (unlinkError) => {
+        if (unlinkError === null) this.#next()
+        else this.#fail(unlinkError)
+      })
+    })
+  }
+
+  /** false: wait for `drained`. What comes nevertheless is kept. */
+  write(chunks: readonly Uint8Array[]): boolean {
+    for (const chunk of chunks) this.#waiting.push(chunk)
+    if (!this.#busy) this.#next()
+    return false
+  }
+
+  end(): void {
+    this.#ended = true
+    if (!this.#busy) this.#next()
+  }
+
+  abandon(): void {
+    if (this.#abandoned) return
+    this.#abandoned = true
+    this.#waiting = []
+    // An operation that is under way still uses the descriptor; its callback closes.
+    if (!this.#busy) this.#close()
+  }
+
+  #next(): void {
+    this.#busy = false
+    if (this.#abandoned) this.#close()
+    else if (this.#waiting.length > 0) {
+      // Not more in one call than any system takes (IOV_MAX).
+      const batch = this.#waiting.length > 512 ? this.#waiting.splice(0, 512) : this.#waiting
+      if (batch === this.#waiting) this.#waiting = []
+      this.#write(batch)
+    } else if (this.#ended) {
+      const fd = this.#fd!
+      this.#fd = undefined
+      this.#abandoned = true
+      this.#on.whole(fd)
+    } else this.#on.drained()
+  }
+
+  #write(batch: readonly Uint8Array[]): void {
+    this.#busy = true
+    writev(this.#fd!, batch, this.#position, (error, written) => {
+      if (error !== null) {
+        this.#fail(error)
+        return
+      }
+      this.#position += written
+      const rest = after(batch, written)
+      if (rest.length > 0 && !this.#abandoned) {
+        // A short write: the next one tells whether the disk is full.
+        if (written === 0) this.#fail(new Error('nothing was written'))
+        else this.#write(rest)
+      } else this.#next()
+    })
+  }
+
+  #fail(cause: Error): void {
+    this.#busy = false
+    this.#waiting = []
+    const known = this.#abandoned
+    this.#abandoned = true
+    this.#close()
+    if (known) return
+    this.#on.failed(
+      new GatewayError('UNAVAILABLE', {
+        status: 507,
+        message: `core: a request body could not be kept in ${this.#directory}; make room there, or raise the memory that bodies may take`,
+        cause,
+      }),
+    )
+  }
+
+  #close(): void {
+    const fd = this.#fd
+    this.#fd = undefined
+    if (fd !== undefined) close(fd, () => {})
+  }
+}
+
+/** What is left of `chunks` after their first `count` bytes. */
+function after(chunks: readonly Uint8Array[], count: number): Uint8Array[] {
+  let skip = count
+  const rest: Uint8Array[] = []
+  for (const chunk of chunks) {
+    if (skip >= chunk.length) skip -= chunk.length
+    else {
+      rest.push(skip === 0 ? chunk : chunk.subarray(skip))
+      skip = 0
+    }
+  }
+  return rest
+}

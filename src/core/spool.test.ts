@@ -1,0 +1,213 @@
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { Channel, GatewayError, MemoryBudget, collect, spool, spoolMemory, streamOf } from './index.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'viaduct-spool-test-'))
+afterAll(() => rmSync(directory, { recursive: true }))
+
+/** Files of this test's directory that this process holds open; the name of an unlinked one ends in " (deleted)". */
+function held(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${fd}`)
+      return target.startsWith(directory) ? [`/proc/self/fd/${fd}`] : []
+    } catch {
+      return [] // the descriptor that readdir itself used
+    }
+  })
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error('waited in vain')
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+const bytes = (length: number): Buffer => Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8)) % 251))
+const cut = (whole: Uint8Array, size: number): Uint8Array[] =>
+  Array.from({ length: Math.ceil(whole.length / size) }, (_, i) => whole.subarray(i * size, (i + 1) * size))
+
+describe('a spooled body', () => {
+  test('of no length is there at once, and its stream is not touched', async () => {
+    const body = new Channel()
+    const spooled = await spool(body, { expected: 0 })
+    expect(spooled.length).toBe(0)
+    expect(await collect(spooled.stream())).toHaveLength(0)
+    expect(body.used).toBe(false)
+    spooled.close()
+  })
+
+  test('keeps the chunks it was given, uncopied, when they fit', async () => {
+    const budget = new MemoryBudget(100_000)
+    const chunks = [bytes(40_000), bytes(30_000)]
+    const spooled = await spool(streamOf(chunks), { budget, expected: 70_000 })
+    expect(spooled.chunks?.[0]).toBe(chunks[0])
+    expect(spooled.chunks?.[1]).toBe(chunks[1])
+    expect(budget.used).toBe(70_000)
+    expect((await collect(spooled.stream())).equals(Buffer.concat(chunks))).toBe(true)
+    expect((await collect(spooled.stream())).equals(Buffer.concat(chunks)), 'a second time').toBe(true)
+    spooled.close()
+    spooled.close()
+    expect(budget.used).toBe(0)
+    expect(spooled.chunks).toBeUndefined()
+    await expect(collect(spooled.stream())).rejects.toMatchObject({ code: 'BODY_USED' })
+  })
+
+  test.each([
+    ['one more than its memory', 1000, 1001, 1_000_000],
+    ['one more than the budget has left', 1_000_000, 1001, 1000],
+    ['much more than either', 10_000, 3_000_000, 20_000],
+  ])('of %s goes to a file without a name, readable by nobody else', async (_, memory, length, total) => {
+    const whole = bytes(length)
+    const budget = new MemoryBudget(total)
+    for (const expected of [undefined, length]) {
+      const spooled = await spool(streamOf(cut(whole, 997)), { memory, budget, directory, expected })
+      expect(spooled.chunks).toBeUndefined()
+      expect(spooled.length).toBe(length)
+      expect(budget.used).toBe(0)
+      expect(readdirSync(directory)).toEqual([])
+      expect(held()).toHaveLength(1)
+      expect(statSync(held()[0]!).mode & 0o777).toBe(0o600)
+      const [once, twice] = await Promise.all([collect(spooled.stream()), collect(spooled.stream())])
+      expect(once.equals(whole)).toBe(true)
+      expect(twice.equals(whole)).toBe(true)
+      spooled.close()
+      await until(() => held().length === 0)
+      expect(() => spooled.stream()[Symbol.asyncIterator]()).toThrow(/closed/)
+    }
+  })
+
+  test('that fits exactly stays in memory', async () => {
+    const spooled = await spool(streamOf([bytes(1000)]), { memory: 1000, budget: new MemoryBudget(1000), directory })
+    expect(spooled.chunks).toHaveLength(1)
+    spooled.close()
+  })
+
+  test('is the same however the bytes are cut', async () => {
+    const whole = bytes(30_000)
+    for (const memory of [0, 10_000, 100_000]) {
+      for (const size of [3, 100, 2047, 2048, 16_384, 30_000]) {
+        const spooled = await spool(streamOf(cut(whole, size)), { memory, directory })
+        expect((await collect(spooled.stream())).equals(whole), `${memory} in memory, cut by ${size}`).toBe(true)
+        spooled.close()
+      }
+    }
+    await until(() => held().length === 0)
+  })
+
+  test('sent byte by byte takes memory for its length, not for its number of chunks', async () => {
+    // Each byte is a view of a read buffer of its own, as a hostile client would have it.
+    function* single(): Generator<Uint8Array> {
+      for (let i = 0; i < 20_000; i++) yield new Uint8Array(65_536).subarray(0, 1)
+    }
+    const spooled = await spool(streamOf(single()))
+    const buffers = new Set(spooled.chunks!.map((chunk) => chunk.buffer))
+    expect([...buffers].reduce((sum, buffer) => sum + buffer.byteLength, 0)).toBeLessThan(8 * 65_536 + 40_000)
+    spooled.close()
+  })
+
+  test('goes on being read to its end when it is closed meanwhile', async () => {
+    const whole = bytes(1_000_000)
+    const spooled = await spool(streamOf([whole]), { memory: 0, directory })
+    const reading = collect(spooled.stream())
+    spooled.close()
+    expect((await reading).equals(whole)).toBe(true)
+    await until(() => held().length === 0)
+  })
+
+  test('read half and cancelled leaves no descriptor', async () => {
+    const spooled = await spool(streamOf([bytes(1_000_000)]), { memory: 0, directory })
+    for await (const _ of spooled.stream()) break
+    spooled.stream().cancel()
+    spooled.close()
+    await until(() => held().length === 0)
+  })
+
+  test('holds its source back while a write is under way', async () => {
+    const results: boolean[] = []
+    const body: Channel = new Channel({ highWaterMark: 1 })
+    const spooling = spool(body, { memory: 0, directory })
+    await Promise.resolve()
+    results.push(body.write(bytes(100)), body.write(bytes(100)))
+    expect(results).toEqual([false, false])
+    body.end()
+    const spooled = await spooling
+    expect(spooled.length).toBe(200)
+    spooled.close()
+  })
+})
+
+describe('spooling is refused, and nothing leaks, when the body', () => {
+  test.each<[string, number, { memory?: number; limit?: number; expected?: number }, string, number]>([
+    ['is longer than the limit', 1001, { limit: 1000 }, 'BODY_TOO_LARGE', 413],
+    ['is declared longer than the limit', 1001, { limit: 1000, expected: 1001 }, 'BODY_TOO_LARGE', 413],
+    ['is longer than the limit, in a file', 1001, { limit: 1000, memory: 10 }, 'BODY_TOO_LARGE', 413],
+    ['is longer than declared', 1001, { expected: 1000 }, 'BODY_LENGTH_MISMATCH', 400],
+    ['is shorter than declared', 999, { expected: 1000 }, 'BODY_LENGTH_MISMATCH', 400],
+    ['is longer than declared, in a file', 1001, { expected: 1000, memory: 10 }, 'BODY_LENGTH_MISMATCH', 400],
+    ['is shorter than declared, in a file', 999, { expected: 1000, memory: 10 }, 'BODY_LENGTH_MISMATCH', 400],
+  ])('%s', async (_, length, options, code, status) => {
+    for (const size of [1, 100, 5000]) {
+      const budget = new MemoryBudget(100_000)
+      let stopped = false
+      const body = new Channel({ onCancel: () => (stopped = true) })
+      const spooling = spool(body, { ...options, budget, directory })
+      for (const chunk of cut(bytes(length), size)) body.write(chunk)
+      if (code === 'BODY_LENGTH_MISMATCH' && length < 1000) body.end()
+      await expect(spooling).rejects.toMatchObject({ code, status })
+      expect(stopped || length < 1000, 'the source is told').toBe(true)
+      expect(budget.used).toBe(0)
+      await until(() => held().length === 0)
+    }
+  })
+
+  test.each([
+    ['memory', 1000],
+    ['a file', 10],
+  ])('fails or is cancelled while in %s', async (_, memory) => {
+    const budget = new MemoryBudget(100_000)
+    const gone = new GatewayError('CLIENT_GONE', { status: 499, message: 'gone' })
+    for (const how of ['fail', 'cancel'] as const) {
+      const body = new Channel()
+      const spooling = spool(body, { memory, budget, directory })
+      body.write(bytes(100))
+      await Promise.resolve()
+      body[how](gone)
+      await expect(spooling).rejects.toBe(gone)
+      expect(budget.used).toBe(0)
+      await until(() => held().length === 0)
+    }
+  })
+
+  test.each([
+    ['is not there', () => join(directory, 'missing')],
+    [
+      'is a file',
+      () => {
+        const path = join(tmpdir(), `viaduct-spool-test-file-${process.pid}`)
+        writeFileSync(path, '')
+        return path
+      },
+    ],
+  ])('needs a directory that %s', async (_, path) => {
+    const budget = new MemoryBudget(1_000_000)
+    let stopped = false
+    const body = new Channel({ onCancel: () => (stopped = true) })
+    const place = path()
+    const spooling = spool(body, { memory: 50, budget, directory: place })
+    body.write(bytes(40))
+    body.write(bytes(40))
+    await expect(spooling).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 507 })
+    expect(stopped).toBe(true)
+    expect(budget.used).toBe(0)
+    rmSync(place, { force: true })
+  })
+})
+
+test('the shared budget is empty when everything was closed', () => {
+  expect(spoolMemory.used).toBe(0)
+})
