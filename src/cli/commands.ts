@@ -1,0 +1,61 @@
+// Which command it is, and the answers that are the same for all of them: help, version, mistakes.
+
+import { VERSION } from '../core/index.ts'
+import { UsageError, parse } from './arguments.ts'
+import type { Parsed } from './arguments.ts'
+import { coloursOf } from './colours.ts'
+import { commandHelp, generalHelp } from './help.ts'
+import type { CommandHelp } from './help.ts'
+import { nearest } from './nearest.ts'
+import { SERVE, serve } from './serve.ts'
+
+interface Command extends CommandHelp {
+  run(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number>
+}
+
+const commands: readonly Command[] = [{ ...SERVE, run: serve }]
+
+/** Runs the command line and returns the exit code: 0, 1 for what could not be done, 2 for a mistake in the command line. */
+export async function run(args: readonly string[], earlySignals: () => NodeJS.Signals[]): Promise<number> {
+  const [first = '', ...rest] = args
+  if (first === '-v' || first === '--version') return say(VERSION)
+  if (first === '-h' || first === '--help' || first === 'help') return help(first === 'help' ? rest[0] : undefined)
+  if (first === '') return complain(`a command is missing; try: viaduct serve`)
+  const command = commands.find((each) => each.name === first)
+  if (command === undefined) return complain(unknown(first))
+  if (rest.includes('--help') || rest.includes('-h')) return say(commandHelp(command, coloursOf(process.stdout)))
+  if (rest.includes('--version') || rest.includes('-v')) return say(VERSION)
+  try {
+    return await command.run(parse(rest, command.options), earlySignals)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    return complain(`${command.name}: ${error.message}`, `viaduct ${command.name} --help`)
+  }
+}
+
+function help(topic: string | undefined): number {
+  const c = coloursOf(process.stdout)
+  if (topic === undefined) return say(generalHelp(commands, c))
+  const command = commands.find((each) => each.name === topic)
+  return command === undefined ? complain(unknown(topic)) : say(commandHelp(command, c))
+}
+
+function unknown(word: string): string {
+  if (word.startsWith('-')) return `unknown option ${word}; options follow the command: viaduct serve ${word}`
+  if (/[./]/.test(word)) return `unknown command "${word}"; to serve a folder: viaduct serve ${word}`
+  const hint = nearest(
+    word,
+    commands.map((each) => each.name),
+  )
+  return `unknown command "${word}"${hint === undefined ? '' : `; did you mean "${hint}"?`}`
+}
+
+function say(text: string): number {
+  process.stdout.write(`${text}\n`)
+  return 0
+}
+
+function complain(message: string, more: string = 'viaduct --help'): number {
+  process.stderr.write(`viaduct: ${message}\nMore: ${more}\n`)
+  return 2
+}

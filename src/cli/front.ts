@@ -1,0 +1,8 @@
+// The program of a front: `viaduct serve` starts it, nobody else does. Signal handlers first, as in main.ts; what comes
+// early is dropped, for a front does what its supervisor says.
+
+import './early.ts'
+
+const { runFront } = await import('../runtime/index.ts')
+const { buildFront } = await import('./site.ts')
+runFront({ build: buildFront })

@@ -1,0 +1,139 @@
+// One front: the process that serves, from its own side. The supervisor started it and tells it when to go.
+//
+// It builds its application, waits until that can answer, listens on the sockets it inherited and says so; told to drain,
+// it ends what runs and exits 0. A terminal's Ctrl-C reaches every process of the group, so a front leaves signals to the
+// supervisor; and when that is gone, which the IPC channel tells, it goes as well: nobody else would ever end it.
+
+import { describe } from '../core/index.ts'
+import type { Address, Application, Backend, Log, Server } from '../core/index.ts'
+import { openGuard } from '../process/index.ts'
+import type { Guard } from '../process/index.ts'
+import { FIRST_LISTENER } from './messages.ts'
+import type { FromFront, ToFront } from './messages.ts'
+
+/** Milliseconds for what runs when the supervisor is gone: its port should be free soon for the next one. */
+const ORPHAN_GRACE = 1000
+/** Milliseconds that closing may take beyond its grace. */
+const CLOSE_MARGIN = 2000
+
+/** One inherited listening socket: not yet listening. */
+export interface InheritedSocket {
+  readonly fd: number
+  readonly address: Address
+}
+
+export interface FrontContext {
+  /** 1 for the first front of a supervisor, one more for each that follows. */
+  readonly generation: number
+  /** Kills the process groups registered with it if this process dies without a word. */
+  readonly guard: Guard
+}
+
+/** What a front is made of. */
+export interface FrontParts {
+  readonly application: Backend
+  /** Listens on one inherited socket. */
+  serve(application: Application, socket: InheritedSocket): Promise<Server>
+  readonly log: Log
+  /** Plain data for the supervisor, sent with the news that this front serves. */
+  readonly report?: unknown
+  /** Log files were renamed. */
+  reopen?(): void
+  /** Synchronous: the process is about to end because of an error. */
+  flush?(): void
+  /** The very last step of an orderly end. */
+  close?(): Promise<void>
+}
+
+export interface FrontOptions {
+  /** Makes the parts of what the supervisor sent as `spec`. What it rejects with reaches the supervisor's log. */
+  build(spec: unknown, context: FrontContext): Promise<FrontParts>
+}
+
+/** Runs this process as a front. It ends by process.exit. */
+export function runFront(options: FrontOptions): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => {})
+  if (process.send === undefined) throw new Error('runtime: a front is started by a supervisor, over an IPC channel')
+  const front = new Front(options)
+  process.on('message', (message) => front.hear(message as ToFront))
+  process.on('disconnect', () => void front.leave(ORPHAN_GRACE))
+  process.on('uncaughtException', (error) => front.crash(error))
+  process.on('unhandledRejection', (error) => front.crash(error))
+}
+
+class Front {
+  readonly #options: FrontOptions
+  readonly #guard = openGuard()
+  readonly #servers: Server[] = []
+  #parts: FrontParts | undefined
+  #starting: Promise<void> | undefined
+  #leaving = false
+
+  constructor(options: FrontOptions) {
+    this.#options = options
+  }
+
+  hear(message: ToFront): void {
+    if (message.type === 'start') this.#starting = this.#start(message)
+    else if (message.type === 'drain') void this.leave(message.grace)
+    else this.#parts?.reopen?.()
+  }
+
+  async #start(message: ToFront & { type: 'start' }): Promise<void> {
+    try {
+      this.#parts = await this.#options.build(message.spec, { generation: message.generation, guard: this.#guard })
+      const { application } = this.#parts
+      await application.ready()
+      for (const [index, address] of message.addresses.entries()) {
+        if (this.#leaving) return
+        this.#servers.push(await this.#parts.serve(application, { fd: FIRST_LISTENER + index, address }))
+      }
+      this.#tell({ type: 'ready', report: this.#parts.report })
+    } catch (error) {
+      if (this.#leaving) return
+      this.#tell({ type: 'failed', message: describe(error) })
+      // Not awaited: it waits for this very function where nothing was built.
+      void this.leave(0, 1)
+    }
+  }
+
+  /** Ends everything in order: no new connections, what runs, the application, the log; then the process. */
+  async leave(grace: number, code: number = 0): Promise<void> {
+    if (this.#leaving) return
+    this.#leaving = true
+    const end = performance.now() + grace
+    setTimeout(() => {
+      this.#parts?.log.error({}, 'runtime: closing took too long; what is left is cut')
+      this.#exit(1)
+    }, grace + CLOSE_MARGIN).unref()
+    try {
+      await Promise.all(this.#servers.map((server) => server.close(grace)))
+      // What is still being built cannot be closed before it is there.
+      if (this.#parts === undefined) await this.#starting
+      await this.#parts?.application.close(Math.max(0, end - performance.now()))
+    } catch (error) {
+      this.#parts?.log.error({ error: describe(error) }, 'runtime: closing failed')
+      code = 1
+    }
+    await this.#parts?.close?.()
+    this.#exit(code)
+  }
+
+  crash(error: unknown): void {
+    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    if (this.#parts === undefined) this.#tell({ type: 'failed', message: stack })
+    else this.#parts.log.error({ error: stack }, 'runtime: an error nobody caught ends this front')
+    this.#exit(1)
+  }
+
+  #tell(message: FromFront): void {
+    // A supervisor that is gone cannot be told; "disconnect" ends this front.
+    process.send?.(message, undefined, undefined, () => {})
+  }
+
+  #exit(code: number): void {
+    this.#parts?.flush?.()
+    this.#guard.close()
+    process.exit(code)
+  }
+}

@@ -1,0 +1,6 @@
+// The face of `viaduct/runtime`: a supervisor that holds the sockets, and the fronts that serve.
+
+export { ListenError, describeListen, openListeners } from './listeners.ts'
+export type { ListenSpec, Listener } from './listeners.ts'
+export { runFront } from './front.ts'
+export type { FrontContext, FrontOptions, FrontParts, InheritedSocket } from './front.ts'
