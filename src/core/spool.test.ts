@@ -1,23 +1,14 @@
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { descriptorsOf } from '../../test/descriptors.ts'
 import { Channel, GatewayError, MemoryBudget, collect, spool, spoolMemory, streamOf } from './index.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'viaduct-spool-test-'))
 afterAll(() => rmSync(directory, { recursive: true }))
 
-/** Files of this test's directory that this process holds open; the name of an unlinked one ends in " (deleted)". */
-function held(): string[] {
-  return readdirSync('/proc/self/fd').flatMap((fd) => {
-    try {
-      const target = readlinkSync(`/proc/self/fd/${fd}`)
-      return target.startsWith(directory) ? [`/proc/self/fd/${fd}`] : []
-    } catch {
-      return [] // the descriptor that readdir itself used
-    }
-  })
-}
+const held = (): string[] => descriptorsOf(directory).map((fd) => `/proc/self/fd/${fd}`)
 
 async function until(condition: () => boolean): Promise<void> {
   const deadline = Date.now() + 10_000
