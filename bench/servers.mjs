@@ -30,7 +30,7 @@ async function viaduct({ folder, site, workers }) {
     `127.0.0.1:${port}`,
     '--access-log',
     'off',
-    '--php-workers',
+    '--workers',
     String(workers),
   ]
   const peer = await startPeer('viaduct', process.execPath, args, { address: { port }, log: join(folder, 'viaduct.log') })

@@ -1,0 +1,153 @@
+// DokuWiki, a PHP application as people run it: its installer, log-in, pages and media, with the tables of contents in PATH_INFO.
+//
+// The files are those of Debian's package, laid out as the project itself ships them. scripts/install-peers.sh unpacks the package.
+
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  lstatSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { has } from '../peers.ts'
+import { Browser, hiddenFields } from './peers/browser.ts'
+import { temporaryFolder } from './peers/index.ts'
+import { serveFolder } from './peers/viaduct.ts'
+import type { Viaduct } from './peers/viaduct.ts'
+
+const PACKAGE = process.env['VIADUCT_DOKUWIKI'] ?? '/var/cache/viaduct/dokuwiki'
+
+function available(): boolean {
+  if (!has('php-cgi')) return false
+  if (existsSync(join(PACKAGE, 'usr/share/dokuwiki/doku.php'))) return true
+  if (process.env['CI'] === 'true') throw new Error(`missing in CI: DokuWiki in ${PACKAGE}`)
+  console.warn(`SKIPPED: DokuWiki is not in ${PACKAGE}; scripts/install-peers.sh brings it`)
+  return false
+}
+
+/** Undoes what Debian moves to /etc and /var, so that nothing outside `folder` is written. */
+function layOut(folder: string): void {
+  cpSync(join(PACKAGE, 'usr/share/dokuwiki'), folder, { recursive: true, filter: (file) => !lstatSync(file).isSymbolicLink() })
+  rmSync(join(folder, 'inc/preload.php'))
+  cpSync(join(PACKAGE, 'var/lib/dokuwiki/lib'), join(folder, 'lib'), { recursive: true })
+  cpSync(join(PACKAGE, 'etc/dokuwiki'), join(folder, 'conf'), { recursive: true, filter: (file) => !lstatSync(file).isSymbolicLink() })
+  mkdirSync(join(folder, 'data'))
+  for (const entry of readdirSync(join(PACKAGE, 'var/lib/dokuwiki/data'))) {
+    if (statSync(join(PACKAGE, 'var/lib/dokuwiki/data', entry)).isDirectory()) mkdirSync(join(folder, 'data', entry))
+  }
+  const defaults = join(folder, 'conf/dokuwiki.php')
+  writeFileSync(defaults, readFileSync(defaults, 'utf8').replace('/var/lib/dokuwiki/data', './data'))
+  // Pages as /doku.php/name: the page is in PATH_INFO, and every link of the site then is of that form.
+  appendFileSync(defaults, `\n$conf['userewrite'] = 2;\n`)
+}
+
+// One story, in order: each chapter needs the state that the one before left.
+describe.skipIf(!available())('DokuWiki', () => {
+  const temporary = temporaryFolder('viaduct-dokuwiki-')
+  let server: Viaduct
+  let browser: Browser
+
+  beforeAll(async () => {
+    layOut(temporary.path)
+    server = await serveFolder(temporary.path, { args: ['--workers', '2'] })
+    browser = new Browser(server.port)
+  })
+
+  afterAll(async () => {
+    browser?.close()
+    await server?.stop()
+    temporary.remove()
+  })
+
+  test('is installed by its installer', async () => {
+    const form = await browser.get('/install.php')
+    expect(form.status, form.text.slice(0, 500)).toBe(200)
+
+    const done = await browser.post('/install.php', {
+      ...hiddenFields(form.text, 'd[title]'),
+      'd[title]': 'Aqueducts & bridges',
+      'd[acl]': 'on',
+      'd[superuser]': 'agnes',
+      'd[fullname]': 'Agnès Pont',
+      'd[email]': 'agnes@example.org',
+      'd[password]': 'pont du gard',
+      'd[confirm]': 'pont du gard',
+      'd[policy]': '1',
+      'd[license]': 'cc-by-sa',
+      submit: '',
+    })
+
+    expect(done.text).toContain('configuration was finished successfully')
+    expect(readFileSync(join(temporary.path, 'conf/users.auth.php'), 'utf8')).toContain('agnes:')
+  })
+
+  test('shows its start page in place of the folder, with styles and scripts', async () => {
+    const start = await browser.get('/')
+
+    expect(start.status).toBe(200)
+    expect(start.text).toContain('Aqueducts &amp; bridges')
+    const assets = [...start.text.matchAll(/(?:href|src)="(\/lib\/exe\/(?:css|js|jquery)\.php[^"]*)"/g)].map((match) =>
+      match[1]!.replaceAll('&amp;', '&'),
+    )
+    expect(assets.length).toBeGreaterThanOrEqual(3)
+    for (const asset of assets) {
+      const answer = await browser.get(asset)
+      expect([answer.status, answer.body.length > 5000], asset).toEqual([200, true])
+    }
+    expect((await browser.get('/lib/tpl/dokuwiki/images/logo.png')).headers['content-type']).toBe('image/png')
+  })
+
+  test('refuses to edit for a visitor, and knows the administrator after log-in', async () => {
+    expect((await browser.get('/doku.php/wiki:bridges?do=edit')).text).not.toContain('name="wikitext"')
+    const form = await browser.get('/doku.php/start?do=login')
+
+    const wrong = await browser.post('/doku.php/start', { ...hiddenFields(form.text, 'name="u"'), u: 'agnes', p: 'aqueduct' })
+    expect(wrong.text).toContain('Sorry, username or password was wrong.')
+    const right = await browser.post('/doku.php/start', { ...hiddenFields(form.text, 'name="u"'), u: 'agnes', p: 'pont du gard' })
+
+    expect(right.text).toContain('Agnès Pont')
+  })
+
+  test('saves a page that was edited, and reads it back as page and as text', async () => {
+    const text = '====== Bridges ======\n\nThe //Pont du Gard// has **three** rows of arches: ünïcödé & <angles>.\n'
+    const form = await browser.get('/doku.php/wiki:bridges?do=edit')
+    expect(form.text).toContain('name="wikitext"')
+
+    const saved = await browser.post('/doku.php/wiki:bridges', {
+      ...hiddenFields(form.text, 'name="wikitext"'),
+      wikitext: text.replaceAll('\n', '\r\n'),
+      summary: 'first words',
+      'do[save]': '1',
+    })
+
+    expect(saved.text).toContain('<em>Pont du Gard</em> has <strong>three</strong> rows of arches: ünïcödé &amp; &lt;angles&gt;.')
+    expect((await browser.get('/doku.php/wiki:bridges?do=export_raw')).text.trim()).toBe(text.trim())
+    const visitor = new Browser(server.port)
+    expect((await visitor.get('/doku.php/wiki:bridges')).text).toContain('<em>Pont du Gard</em>')
+    visitor.close()
+  })
+
+  test('takes a file that is uploaded, and gives it back byte for byte', async () => {
+    // DokuWiki looks at the content of what is called a picture, so it has to be one.
+    const content = readFileSync(join(temporary.path, 'lib/tpl/dokuwiki/images/logo.png'))
+    const form = await browser.get('/lib/exe/mediamanager.php?ns=wiki')
+
+    const answer = await browser.upload(
+      '/lib/exe/mediamanager.php?ns=wiki',
+      { ...hiddenFields(form.text, 'name="upload"'), mediaid: 'arch.png' },
+      { upload: { filename: 'arch.png', type: 'image/png', content } },
+    )
+
+    expect(answer.text).toContain('Upload successful')
+    const file = await browser.get('/lib/exe/fetch.php/wiki:arch.png')
+    expect([file.status, file.headers['content-type']]).toEqual([200, 'image/png'])
+    expect(file.body.equals(content)).toBe(true)
+  })
+})
