@@ -1,0 +1,125 @@
+// Resolves what applications of a site ask of the site itself: CGI's local redirect (RFC 3875, 6.2.2) and "send this file".
+//
+// One such wrapper stands around a site's router. The loop is counted here and nowhere else, HEAD stays HEAD, and files
+// come from the configured roots alone (CVE-2024-38475).
+
+import { GatewayError, attempt, describe, discard, empty, getHeader, hasHeader, parseTarget, withoutHeaders } from '../core/index.ts'
+import type { Application, Attempt, ByteString, Changes, GatewayRequest, GatewayResponse, HeaderList, Middleware } from '../core/index.ts'
+
+export interface InternalOptions {
+  /** Redirects that one request may take before it is answered 500. Default 10. */
+  readonly limit?: number
+  /** Answers with a file named by its absolute path, or refuses it. Without it every `{ file }` is a 500. */
+  readonly file?: InternalFiles
+}
+
+export interface InternalFiles {
+  /** Absolute folders, real and without a slash at the end, in which a named file must lie. */
+  readonly roots: readonly ByteString[]
+  /** Sends `file`, which lies in `root` by its name; whether it does after following links is for `send` to see. */
+  send(request: GatewayRequest, root: ByteString, file: ByteString): GatewayResponse | Promise<GatewayResponse>
+}
+
+export function internal(options: InternalOptions = {}): Middleware {
+  const limit = options.limit ?? 10
+  return (next) => (request) => {
+    const response = next(request)
+    if (!(response instanceof Promise))
+      return response.internal === undefined ? response : resolve(next, request, response, limit, options.file)
+    return response.then((settled) => (settled.internal === undefined ? settled : resolve(next, request, settled, limit, options.file)))
+  }
+}
+
+async function resolve(
+  next: Application,
+  request: GatewayRequest,
+  first: GatewayResponse,
+  limit: number,
+  files: InternalFiles | undefined,
+): Promise<GatewayResponse> {
+  let response = first
+  let tried: Attempt | undefined
+  for (let count = 0; response.internal !== undefined; count++) {
+    const asked = response.internal
+    if ('file' in asked) return keep(tried, await sendFile(tried?.request ?? request, response, asked.file, files))
+    const changes = redirected(request, asked.redirect)
+    if (tried === undefined) discard(response)
+    else tried.drop(response)
+    if (changes === undefined) return { status: 302, headers: ['Location', asked.redirect], body: null }
+    if (count >= limit) throw loop(request, limit)
+    tried = attempt(request, changes)
+    try {
+      response = await next(tried.request)
+    } catch (error) {
+      tried.drop()
+      throw error
+    }
+  }
+  return keep(tried, response)
+}
+
+function keep(tried: Attempt | undefined, response: GatewayResponse): GatewayResponse {
+  return tried === undefined ? response : tried.keep(response)
+}
+
+function loop(request: GatewayRequest, limit: number): GatewayError {
+  return new GatewayError('REDIRECT_LOOP', {
+    status: 500,
+    message: `internal: ${request.target} was redirected within the site more than ${limit} times`,
+  })
+}
+
+/** What changes for a local redirect; undefined when it leads out of this application's mount, where only the client can go. */
+function redirected(request: GatewayRequest, location: ByteString): Changes | undefined {
+  const target = parseTarget(location)
+  if (typeof target === 'string' || !location.startsWith('/')) {
+    throw new GatewayError('UPSTREAM_HEAD', {
+      status: 502,
+      message: `internal: local redirect to ${JSON.stringify(location)}: ${typeof target === 'string' ? target : 'not a path'}`,
+    })
+  }
+  const mount = request.scriptName
+  if (mount !== '' && target.path !== mount && !target.path.startsWith(`${mount}/`)) return undefined
+  return {
+    method: request.method === 'HEAD' ? 'HEAD' : 'GET',
+    target: location,
+    pathInfo: target.path.slice(mount.length),
+    rawPathInfo: target.rawPath.startsWith(mount) ? target.rawPath.slice(mount.length) : target.path.slice(mount.length),
+    queryString: target.queryString,
+    headers: withoutHeaders(request.headers.list, 'content-length', 'content-type', 'content-encoding', 'transfer-encoding', 'expect'),
+    body: null,
+  }
+}
+
+async function sendFile(
+  request: GatewayRequest,
+  asking: GatewayResponse,
+  file: ByteString,
+  files: InternalFiles | undefined,
+): Promise<GatewayResponse> {
+  discard(asking)
+  const root = files?.roots.find((each) => file.startsWith(`${each}/`))
+  if (files === undefined || root === undefined || /\0|(?:^|\/)\.\.?(?:\/|$)/.test(file)) {
+    request.errors.write(`internal: ${request.target}: the file ${JSON.stringify(file)} lies in no folder that may be sent from\n`)
+    return empty(500)
+  }
+  try {
+    const sent = await files.send(request, root, file)
+    return { ...sent, headers: merged(asking.headers, sent.headers) }
+  } catch (error) {
+    request.errors.write(`internal: ${request.target}: ${describe(error)}\n`)
+    return empty(500)
+  }
+}
+
+/** The application says what the content is and what else the client should know (cookies); the file says its own length and age. */
+function merged(asking: HeaderList, file: HeaderList): HeaderList {
+  const type = getHeader(asking, 'content-type')
+  const out = [...(type === undefined ? file : withoutHeaders(file, 'content-type'))]
+  for (let i = 0; i < asking.length; i += 2) {
+    const name = asking[i]!.toLowerCase()
+    if (name === 'content-length' || (name !== 'set-cookie' && hasHeader(out, name))) continue
+    out.push(asking[i]!, asking[i + 1]!)
+  }
+  return out
+}
