@@ -1,0 +1,138 @@
+// Which file a request's path means, and of what kind it is: the one decision that everything about a folder hangs on.
+//
+// The path is walked by its segments, never searched by a pattern (CVE-2019-11043), and what is a script is decided by what
+// exists: `/upload.jpg/x.php` runs nothing, for upload.jpg is no script and has nothing below it. What a program gets is a
+// triple of script, path info and file that agree, so that nothing behind us has to correct them.
+
+import { baseName, hasDotSegment, isHidden } from '../static/index.ts'
+import type { ByteString } from '../core/index.ts'
+
+/** What the decision needs to know of the disk. */
+export interface Probe {
+  look(path: ByteString): Promise<Look>
+}
+
+export interface Look {
+  readonly kind: 'file' | 'directory' | 'nothing' | 'outside' | 'denied'
+  readonly executable?: boolean
+  /** For a file: the path under the root it really has, links followed. */
+  readonly inner?: ByteString
+}
+
+export interface LocateSettings {
+  /** Suffixes that PHP runs, case counting as it does in file names (php-fpm's `security.limit_extensions`). */
+  readonly php: readonly string[]
+  /** What shows a folder, in this order; those with a PHP suffix are run. */
+  readonly index: readonly string[]
+}
+
+export type Located =
+  /** An ordinary file. `path` is under the root, as is every path here. */
+  | { readonly kind: 'static'; readonly path: ByteString }
+  | { readonly kind: 'php' | 'cgi'; readonly script: ByteString; readonly pathInfo: ByteString }
+  /** A folder asked for without its slash. */
+  | { readonly kind: 'folder' }
+  | { readonly kind: 'refused'; readonly status: 403 | 404; readonly reason: string }
+  | { readonly kind: 'nothing' }
+
+const NOTHING: Located = { kind: 'nothing' }
+
+/** `path` is decoded once, without dot segments, and not ambiguous. Rejects with what the probe rejects with. */
+export async function locate(probe: Probe, settings: LocateSettings, path: ByteString): Promise<Located> {
+  if (path.charCodeAt(0) !== 0x2f || path.includes('\0')) return NOTHING
+  if (hasDotSegment(path)) return { kind: 'refused', status: 404, reason: 'a name that begins with a dot is not served' }
+  const whole = await probe.look(path)
+  switch (whole.kind) {
+    case 'file':
+      return asFile(settings, path, whole, '')
+    case 'directory':
+      return path.endsWith('/') ? inFolder(probe, settings, path) : { kind: 'folder' }
+    case 'nothing':
+      return along(probe, settings, path)
+    default:
+      return refuse(whole.kind)
+  }
+}
+
+function refuse(kind: 'outside' | 'denied'): Located {
+  return kind === 'outside'
+    ? { kind: 'refused', status: 404, reason: 'a symbolic link leads out of the folder' }
+    : { kind: 'refused', status: 403, reason: 'the file system does not let the server read it' }
+}
+
+/** What an existing regular file is for, with what follows it in the path. */
+function asFile(settings: LocateSettings, path: ByteString, look: Look, rest: ByteString): Located {
+  const inner = look.inner ?? path
+  if (hasDotSegment(inner)) return { kind: 'refused', status: 404, reason: 'it is a link to a name that begins with a dot' }
+  if (isPhp(settings, path)) {
+    // A link named x.php to a text somebody uploaded is not a script; one to another script is.
+    if (isPhp(settings, inner)) return { kind: 'php', script: path, pathInfo: rest }
+    return { kind: 'refused', status: 404, reason: 'it is a link to a file that is no PHP script' }
+  }
+  if (isProgram(path)) {
+    if (look.executable === true) return { kind: 'cgi', script: path, pathInfo: rest }
+    return { kind: 'refused', status: 403, reason: `it is not executable; if it is a program: chmod +x` }
+  }
+  if (rest !== '') return NOTHING
+  if (isHidden(path) || isHidden(inner)) return { kind: 'refused', status: 404, reason: 'program sources and configuration are not served' }
+  return { kind: 'static', path }
+}
+
+function isPhp(settings: LocateSettings, path: ByteString): boolean {
+  const name = baseName(path)
+  return settings.php.some((suffix) => name.length > suffix.length && name.endsWith(suffix))
+}
+
+/** In a folder `cgi-bin`, or named `*.cgi`. */
+function isProgram(path: ByteString): boolean {
+  return path.endsWith('.cgi') || isProgramFolder(path)
+}
+
+function isProgramFolder(path: ByteString): boolean {
+  return path.includes('/cgi-bin/')
+}
+
+async function inFolder(probe: Probe, settings: LocateSettings, folder: ByteString): Promise<Located> {
+  if (!isProgramFolder(folder)) {
+    for (const name of settings.index) {
+      const found = await probe.look(folder + name)
+      if (found.kind === 'file') return asFile(settings, folder + name, found, '')
+      if (found.kind === 'outside' || found.kind === 'denied') return refuse(found.kind)
+    }
+  }
+  return controller(probe, settings, folder)
+}
+
+/** Nothing has this path: perhaps a script in the middle of it, else the front controller of the deepest folder that exists. */
+async function along(probe: Probe, settings: LocateSettings, path: ByteString): Promise<Located> {
+  let folder = '/'
+  // One look for each folder that exists and one more, however long the path is.
+  for (let end = path.indexOf('/', 1); end !== -1; end = path.indexOf('/', end + 1)) {
+    const prefix = path.slice(0, end)
+    const found = await probe.look(prefix)
+    if (found.kind === 'outside' || found.kind === 'denied') return refuse(found.kind)
+    if (found.kind === 'file') {
+      const located = asFile(settings, prefix, found, path.slice(end))
+      if (located.kind !== 'nothing') return located
+    }
+    if (found.kind !== 'directory') break
+    folder = `${prefix}/`
+  }
+  return controller(probe, settings, folder)
+}
+
+/** The nearest index.php from `folder` up. It gets no path info: applications read REQUEST_URI, and the two must not disagree. */
+async function controller(probe: Probe, settings: LocateSettings, folder: ByteString): Promise<Located> {
+  // A missing program is a 404, not a page of the application.
+  if (isProgramFolder(folder)) return NOTHING
+  const names = settings.index.filter((name) => isPhp(settings, name))
+  for (let at = folder.length - 1; at >= 0; at = folder.lastIndexOf('/', at - 1)) {
+    for (const name of names) {
+      const script = folder.slice(0, at + 1) + name
+      const found = await probe.look(script)
+      if (found.kind === 'file') return asFile(settings, script, found, '')
+    }
+    if (at === 0) break
+  }
+  return NOTHING
+}
