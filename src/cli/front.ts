@@ -1,8 +1,9 @@
 // The program of a front: `viaduct serve` starts it, nobody else does. Signal handlers first, as in main.ts; what comes
 // early is dropped, for a front does what its supervisor says.
 
-import './early.ts'
+import { earlySignals } from './early.ts'
 
 const { runFront } = await import('../runtime/index.ts')
 const { buildFront } = await import('./site.ts')
 runFront({ build: buildFront })
+earlySignals()

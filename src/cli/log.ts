@@ -40,7 +40,7 @@ export interface Logs {
 /** Bytes that may wait for a reader who does not read; later lines are lost. */
 const BACKLOG = 16 * 1024 * 1024
 /** Bytes of access log that leave together. */
-const BATCH = 16 * 1024
+const BATCH = 8 * 1024
 
 type Destination = ReturnType<typeof pino.destination>
 
@@ -50,7 +50,10 @@ export function openLogs(options: LogOptions): Logs {
     { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
     formatFor(options.format, 2) === 'pretty' ? prettyTo(stderr) : stderr,
   )
-  const file = options.access === 'off' ? undefined : destination(options.access === '-' ? 1 : options.access, BATCH)
+  const file =
+    options.access === 'off'
+      ? undefined
+      : destination(options.access === '-' ? 1 : options.access, options.access === '-' && process.stdout.isTTY ? 0 : BATCH)
   const all = file === undefined ? [stderr] : [stderr, file]
   return {
     log: log as unknown as Log,

@@ -81,6 +81,8 @@ export const SERVE: CommandHelp = {
   ],
 }
 
+const asIs = (text: string): string => text
+
 interface ServeOptions {
   readonly folder: string
   readonly listen: readonly ListenSpec[]
@@ -98,7 +100,6 @@ export function serveOptions(parsed: Parsed, env: NodeJS.ProcessEnv): ServeOptio
     const text = parsed.values.get(name)?.[0]
     return text === undefined ? undefined : read(text, `--${name}`)
   }
-  const asIs = (text: string): string => text
   const format = value('log-format', (text, where) => parseChoice(text, ['pretty', 'json'] as const, where))
   const access = value('access-log', asIs) ?? '-'
   const log: LogOptions = {

@@ -68,6 +68,7 @@ class Front {
   #parts: FrontParts | undefined
   #starting: Promise<void> | undefined
   #leaving = false
+  #cut: NodeJS.Timeout | undefined
 
   constructor(options: FrontOptions) {
     this.#options = options
@@ -97,15 +98,12 @@ class Front {
     }
   }
 
-  /** Ends everything in order: no new connections, what runs, the application, the log; then the process. */
+  /** Ends everything in order: no new connections, what runs, the application, the log; then the process. Again: in `grace` at the latest. */
   async leave(grace: number, code: number = 0): Promise<void> {
-    if (this.#leaving) return
+    if (this.#leaving) return this.#cutAfter(grace)
     this.#leaving = true
+    this.#cutAfter(grace + CLOSE_MARGIN)
     const end = performance.now() + grace
-    setTimeout(() => {
-      this.#parts?.log.error({}, 'runtime: closing took too long; what is left is cut')
-      this.#exit(1)
-    }, grace + CLOSE_MARGIN).unref()
     try {
       await Promise.all(this.#servers.map((server) => server.close(grace)))
       // What is still being built cannot be closed before it is there.
@@ -117,6 +115,16 @@ class Front {
     }
     await this.#parts?.close?.()
     this.#exit(code)
+  }
+
+  /** The guard ends the programs that are left. */
+  #cutAfter(delay: number): void {
+    const cut = (): void => {
+      this.#parts?.log.warn({}, 'runtime: requests that were still running are cut')
+      this.#exit(0)
+    }
+    clearTimeout(this.#cut)
+    this.#cut = setTimeout(cut, delay)
   }
 
   crash(error: unknown): void {

@@ -2,5 +2,7 @@
 
 export { ListenError, describeListen, openListeners } from './listeners.ts'
 export type { ListenSpec, Listener } from './listeners.ts'
+export { supervise } from './supervise.ts'
+export type { ReadyNews, SuperviseOptions } from './supervise.ts'
 export { runFront } from './front.ts'
 export type { FrontContext, FrontOptions, FrontParts, InheritedSocket } from './front.ts'

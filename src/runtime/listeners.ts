@@ -71,14 +71,14 @@ async function openTcp(spec: { readonly host: string; readonly port: number }): 
   let handle = createHandle(address, spec.port, family)
   if (spec.host === '*' && typeof handle === 'number' && isMissingFamily(handle)) handle = createHandle('0.0.0.0', spec.port, 4)
   if (typeof handle === 'number') throw refused(spec, handle)
-  const bound: { address?: string; port?: number } = {}
+  const name: { address?: string; port?: number } = {}
   // libuv keeps EADDRINUSE back until listen(); asking for the name tells it now.
-  const status = handle.getsockname(bound)
-  if (status !== 0 || (spec.port !== 0 && bound.port !== spec.port)) {
+  const status = handle.getsockname(name)
+  if (status !== 0 || (spec.port !== 0 && name.port !== spec.port)) {
     handle.close()
     throw refused(spec, status)
   }
-  return listener(spec, { host: bound.address!, port: bound.port! }, handle, () => {})
+  return bound(spec, { host: name.address!, port: name.port! }, handle, () => {})
 }
 
 async function resolve(spec: { readonly host: string }): Promise<{ address: string; family: 4 | 6 }> {
@@ -134,7 +134,7 @@ async function openUnix(spec: { readonly path: string; readonly mode?: number })
     throw new ListenError(spec, (error as NodeJS.ErrnoException).code ?? 'EIO', 'the socket cannot be put in place')
   }
   const { dev, ino } = statSync(path)
-  return listener(spec, { path }, handle, () => {
+  return bound(spec, { path }, handle, () => {
     const now = statSync(path, { throwIfNoEntry: false })
     if (now?.dev === dev && now.ino === ino) rmSync(path, { force: true })
   })
@@ -161,7 +161,7 @@ async function checkPath(spec: { readonly path: string }): Promise<void> {
   throw new ListenError(spec, answer === 'EACCES' ? 'EACCES' : 'EADDRINUSE', FACTS[answer] ?? FACTS['EADDRINUSE']!)
 }
 
-function listener(spec: ListenSpec, address: Address, handle: Handle, remove: () => void): Listener {
+function bound(spec: ListenSpec, address: Address, handle: Handle, remove: () => void): Listener {
   let open = true
   return {
     spec,
