@@ -1,0 +1,339 @@
+// A pool of PHP workers as an application: script in, page out, and the workers kept healthy in between.
+//
+// A worker is taken only when the whole request is here (slow uploads hold none), and given back at its END_REQUEST, not at
+// the end of the client's download. Decisions about time and death: a worker that is silent too long is killed; one whose
+// client left finishes by PHP's own rules (ignore_user_abort) and comes back when it has.
+
+import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
+import { Dispatcher, WELL, openGuard, restart } from '../process/index.ts'
+import type { Exit, Guard, RestartMemory } from '../process/index.ts'
+import { GatewayError, backend, describe, enumerate, spool } from '../core/index.ts'
+import type { Backend, ByteString, ByteStream, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
+import { Leader } from './leader.ts'
+import { PHP_EXTENSIONS, hasExtension } from './script.ts'
+import { resolveScript } from './resolve.ts'
+
+export interface PhpPoolOptions {
+  /** For the log and for messages. Default `php`. */
+  readonly name?: string
+  /** Default `php-cgi`, looked up on PATH. */
+  readonly phpCgi?: string
+  /** Children of one leader, each serving one request at a time. Default 4. */
+  readonly workers?: number
+  /** Where scripts are, for requests that do not carry SCRIPT_FILENAME. Without it such a request is refused. */
+  readonly root?: string
+  /** php.ini settings for the whole pool (`-d`), which a script's ini_set can change. */
+  readonly ini?: Readonly<Record<string, string>>
+  /** The workers' environment. Nothing but PATH is inherited. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Suffixes of files that may be run. Default `.php` and `.phar`. */
+  readonly extensions?: readonly string[]
+  /** SCHED_BATCH keeps a worker from throwing the server off its core in the middle of its work. Default `batch`, where `chrt` is. */
+  readonly scheduling?: 'batch' | 'normal'
+  readonly limits?: Partial<PhpLimits>
+  readonly log?: Log
+  /** Kills the workers should this process vanish. Default: one of its own. */
+  readonly guard?: Guard
+}
+
+export interface PhpLimits {
+  /** Requests that may wait for a worker. Default 512. */
+  readonly queue: number
+  /** Milliseconds a request may wait. Default 30,000. */
+  readonly queueTimeout: number
+  /** Milliseconds a script may say nothing: before the first byte, and between two. Then 504, and the worker is killed. Default 60,000. */
+  readonly silence: number
+  /** Bytes of a request body. Default 1 GiB; PHP's own post_max_size is usually far lower. */
+  readonly body: number
+  /** Bytes of a request body kept in memory; beyond it goes to a file. Default 2 MiB. */
+  readonly bodyMemory: number
+  /** Bytes and milliseconds a reply is held, so that most pages are whole values with a Content-Length. 0: streamed at once. */
+  readonly holdBytes: number
+  readonly holdTime: number
+  /** Milliseconds until the workers must be up. Default 10,000. */
+  readonly start: number
+}
+
+const LIMITS: PhpLimits = {
+  queue: 512,
+  queueTimeout: 30_000,
+  silence: 60_000,
+  body: 1024 ** 3,
+  bodyMemory: 2 * 1024 ** 2,
+  holdBytes: 65_536,
+  holdTime: 5,
+  start: 10_000,
+}
+
+const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
+
+interface Worker {
+  readonly connection: Connection
+  readonly pid: number
+  readonly leader: Leader
+}
+
+/** PHP as an application. Expects the site to have split the path (SCRIPT_FILENAME in `variables`), or `root`. */
+export function phpPool(options: PhpPoolOptions = {}): Backend {
+  const pool = new Pool(options)
+  return backend((request) => pool.handle(request), {
+    ready: () => pool.ready,
+    close: (grace) => pool.close(grace ?? 10_000),
+  })
+}
+
+class Pool {
+  readonly ready: Promise<void>
+  readonly #name: string
+  readonly #limits: PhpLimits
+  readonly #options: PhpPoolOptions
+  readonly #log: Log
+  readonly #guard: Guard
+  readonly #ownsGuard: boolean
+  readonly #dispatcher: Dispatcher<Worker>
+  readonly #extensions: readonly string[]
+  readonly #hold: { bytes: number; time: number }
+  readonly #deadlines: { firstByte: number; between: number }
+  /** Children whose connection was cut in mid-request: they run on until their script notices, or until the timer. */
+  readonly #running = new Map<number, NodeJS.Timeout>()
+  #leader: Leader | undefined
+  #restarts: RestartMemory = WELL
+  #closing = false
+
+  constructor(options: PhpPoolOptions) {
+    this.#options = options
+    this.#name = options.name ?? 'php'
+    this.#limits = { ...LIMITS, ...options.limits }
+    this.#log = options.log ?? silent
+    this.#extensions = options.extensions ?? PHP_EXTENSIONS
+    this.#ownsGuard = options.guard === undefined
+    this.#guard = options.guard ?? openGuard()
+    this.#hold = { bytes: this.#limits.holdBytes, time: this.#limits.holdTime }
+    this.#deadlines = { firstByte: this.#limits.silence, between: this.#limits.silence }
+    this.#dispatcher = new Dispatcher({
+      name: this.#name,
+      maxQueue: this.#limits.queue,
+      queueTimeout: this.#limits.queueTimeout,
+    })
+    this.ready = this.#start()
+    // Whoever awaits `ready` hears of it; a pool nobody waits for reports through its log and its 503s.
+    this.ready.catch(() => {})
+  }
+
+  // ---- requests
+
+  handle(request: GatewayRequest): GatewayResponse | Promise<GatewayResponse> {
+    const script = scriptFilename(request)
+    if (script === undefined) return this.#resolve(request)
+    if (!hasExtension(script, this.#extensions)) {
+      throw new GatewayError('FILE_REFUSED', {
+        status: 403,
+        message: `php: "${this.#name}": ${script} does not end in ${this.#extensions.join(' or ')}, so it is not run`,
+      })
+    }
+    if (request.contentLength === 0) return this.#run(request, undefined)
+    return this.#upload(request)
+  }
+
+  async #resolve(request: GatewayRequest): Promise<GatewayResponse> {
+    const { root } = this.#options
+    const resolved = root === undefined ? undefined : await resolveScript(request, root, this.#extensions)
+    if (resolved === undefined) return { status: 404, headers: [], body: null }
+    return this.handle(resolved)
+  }
+
+  /** php-cgi reads exactly CONTENT_LENGTH bytes and hangs while they do not come: so first the body, then a worker. */
+  async #upload(request: GatewayRequest): Promise<GatewayResponse> {
+    const body = await spool(request.body, {
+      memory: this.#limits.bodyMemory,
+      limit: this.#limits.body,
+      ...(request.contentLength !== undefined && { expected: request.contentLength }),
+    })
+    return this.#run(request, body)
+  }
+
+  #run(request: GatewayRequest, body: Spooled | undefined): GatewayResponse | Promise<GatewayResponse> {
+    const worker = this.#acquire(request, body)
+    return worker instanceof Promise
+      ? worker.then((each) => this.#send(each, request, body, true))
+      : this.#send(worker, request, body, true)
+  }
+
+  #acquire(request: GatewayRequest, body: Spooled | undefined): Worker | Promise<Worker> {
+    try {
+      const worker = this.#dispatcher.acquire(request)
+      if (!(worker instanceof Promise) || body === undefined) return worker
+      return worker.catch((error: unknown) => {
+        body.close()
+        throw error
+      })
+    } catch (error) {
+      body?.close()
+      throw error
+    }
+  }
+
+  #send(worker: Worker, request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
+    let again = false
+    const response = worker.connection.send({
+      request,
+      head: encodeRequest(1, Role.Responder, true, (emit) => variables(request, body, emit)),
+      body: wire(body),
+      hold: this.#hold,
+      deadlines: this.#deadlines,
+      stderr: (line) => this.#log.warn({ app: this.#name, pid: worker.pid, target: request.target }, line),
+      onEnd: ({ reusable, taken, error }) => {
+        // An idle worker may die unnoticed. Only when it saw nothing of the request another one gets it: it may have died of it.
+        again = first && !taken
+        if (!again) body?.close()
+        if (reusable) this.#dispatcher.release(worker)
+        else this.#lose(worker, request, error)
+      },
+    })
+    if (!first) return response
+    return response.catch((error: unknown) => {
+      if (!again) throw error
+      const next = this.#acquire(request, body)
+      return next instanceof Promise ? next.then((each) => this.#send(each, request, body, false)) : this.#send(next, request, body, false)
+    })
+  }
+
+  // ---- workers
+
+  async #start(): Promise<void> {
+    const leader = this.#lead()
+    const joined = Array.from({ length: this.#size }, () => this.#join(leader, this.#limits.start))
+    const results = await Promise.allSettled(joined)
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed === undefined) return
+    void this.close(0)
+    throw failed.reason
+  }
+
+  get #size(): number {
+    return this.#options.workers ?? 4
+  }
+
+  #lead(): Leader {
+    const leader = new Leader({
+      name: this.#name,
+      phpCgi: this.#options.phpCgi ?? 'php-cgi',
+      children: this.#size,
+      ini: this.#options.ini ?? {},
+      env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', ...this.#options.env },
+      cwd: this.#options.root ?? '/',
+      scheduling: this.#options.scheduling ?? 'batch',
+      guard: this.#guard,
+      log: this.#log,
+    })
+    this.#leader = leader
+    void leader.exited.then((exit) => this.#leaderless(leader, exit))
+    return leader
+  }
+
+  /** One connection to one child, and the worker it makes. */
+  async #join(leader: Leader, timeout: number): Promise<void> {
+    const { socket, pid } = await leader.connect(timeout)
+    clearTimeout(this.#running.get(pid))
+    this.#running.delete(pid)
+    if (this.#closing || leader !== this.#leader) {
+      socket.destroy()
+      return
+    }
+    const connection = new Connection(socket, { peer: `php "${this.#name}" pid ${pid}`, log: this.#log })
+    const worker: Worker = { connection, pid, leader }
+    connection.onClose = () => this.#left(worker)
+    this.#dispatcher.add(worker)
+  }
+
+  /** A request ended in a way that leaves the connection unusable. */
+  #lose(worker: Worker, request: GatewayRequest, error: unknown): void {
+    const subject = { app: this.#name, pid: worker.pid, method: request.method, target: request.target }
+    if (error instanceof GatewayError && error.code === 'TIMEOUT') {
+      this.#log.error(
+        subject,
+        `php: worker ${worker.pid} said nothing for ${this.#limits.silence} ms and is killed; raise the silence limit or look at the script`,
+      )
+      worker.leader.kill(worker.pid)
+    } else if (error instanceof GatewayError && error.code === 'UPSTREAM_TRUNCATED') {
+      this.#log.error(subject, `php: worker ${worker.pid} died during a request; another one is started`)
+    } else if (worker.leader.children().includes(worker.pid)) {
+      // Its client left: PHP notices at its next output, unless ignore_user_abort says otherwise. Until then it is nobody's.
+      const timer = setTimeout(() => worker.leader.kill(worker.pid), this.#limits.silence)
+      timer.unref()
+      this.#running.set(worker.pid, timer)
+      if (error !== undefined) this.#log.debug(subject, `php: worker ${worker.pid}: ${describe(error)}`)
+    }
+    worker.connection.close()
+  }
+
+  /** A connection is gone, with its child or without. The leader forks what is missing; we connect again. */
+  #left(worker: Worker): void {
+    this.#dispatcher.remove(worker)
+    const { leader } = worker
+    if (this.#closing || leader.exit !== undefined || leader !== this.#leader) return
+    this.#join(leader, this.#limits.silence + this.#limits.start).catch((error: unknown) => {
+      if (this.#closing || leader !== this.#leader || leader.exit !== undefined) return
+      // Its children do not come up: a new leader is the only thing left to try.
+      this.#log.error({ app: this.#name, pid: leader.pid }, describe(error))
+      void leader.stop(0)
+    })
+  }
+
+  /** Its children may still be answering, and are left to it; the next leader comes after a pause that grows while it fails. */
+  #leaderless(leader: Leader, exit: Exit): void {
+    if (this.#closing || leader !== this.#leader) return
+    this.#leader = undefined
+    const { delay, memory } = restart(this.#restarts, performance.now())
+    this.#restarts = memory
+    const how = exit.signal ?? `status ${exit.code}`
+    this.#log.error(
+      { app: this.#name, pid: leader.pid },
+      `php: "${this.#name}": the leader exited with ${how}; starting another one in ${delay} ms`,
+    )
+    for (const worker of this.#dispatcher.takeIdle()) worker.connection.close()
+    setTimeout(() => void leader.stop(0), this.#limits.silence).unref()
+    setTimeout(() => this.#again(), delay).unref()
+  }
+
+  #again(): void {
+    if (this.#closing || this.#leader !== undefined) return
+    const leader = this.#lead()
+    for (let i = 0; i < this.#size; i++) {
+      this.#join(leader, this.#limits.start).catch((error: unknown) => {
+        if (this.#closing || leader !== this.#leader || leader.exit !== undefined) return
+        this.#log.error({ app: this.#name, pid: leader.pid }, describe(error))
+        void leader.stop(0)
+      })
+    }
+  }
+
+  async close(grace: number): Promise<void> {
+    if (this.#closing) return
+    this.#closing = true
+    const until = performance.now() + grace
+    await this.#dispatcher.drained(grace)
+    this.#dispatcher.close(new GatewayError('CLOSED', { status: 503, message: `php: "${this.#name}" is closed`, retryAfter: 1 }))
+    for (const worker of this.#dispatcher.workers()) worker.connection.close()
+    for (const timer of this.#running.values()) clearTimeout(timer)
+    // Scripts that run on without their client have the rest of the time.
+    await this.#leader?.stop(this.#running.size > 0 ? Math.max(100, until - performance.now()) : 1000)
+    if (this.#ownsGuard) this.#guard.close()
+  }
+}
+
+function scriptFilename(request: GatewayRequest): ByteString | undefined {
+  const { own } = request.variables
+  for (let i = 0; i < own.length; i += 2) if (own[i] === 'SCRIPT_FILENAME') return own[i + 1]
+  return undefined
+}
+
+function variables(request: GatewayRequest, body: Spooled | undefined, emit: (name: ByteString, value: ByteString) => void): void {
+  enumerate(request, emit, body === undefined ? {} : { contentLength: body.length })
+  // Some applications look whether a server stands in front of PHP by this (it once kept php-cgi from being run by its URL).
+  emit('REDIRECT_STATUS', '200')
+}
+
+function wire(body: Spooled | undefined): readonly Uint8Array[] | ByteStream | null {
+  return body === undefined ? null : (body.chunks ?? body.stream())
+}
