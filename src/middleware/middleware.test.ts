@@ -154,8 +154,8 @@ describe('the error page', () => {
   })
 
   test.each<[unknown, number, string]>([
-    [new GatewayError('QUEUE_FULL', { status: 503, message: 'secret reason', retryAfter: 7 }), 503, 'error'],
-    [new GatewayError('QUEUE_TIMEOUT', { status: 503, message: 'secret reason' }), 503, 'warn'],
+    [new GatewayError('QUEUE_FULL', { status: 503, message: 'secret reason', retryAfter: 7 }), 503, 'warn'],
+    [new GatewayError('UPSTREAM_HEAD', { status: 502, message: 'secret reason' }), 502, 'error'],
     [new GatewayError('BODY_TOO_LARGE', { status: 413, message: 'secret reason' }), 413, 'debug'],
     [new TypeError('secret reason'), 500, 'error'],
     ['secret reason', 500, 'error'],
@@ -172,7 +172,7 @@ describe('the error page', () => {
       expect(lines).toEqual([
         [level, expect.objectContaining({ method: 'GET', target: '/x', status }), expect.stringContaining('secret reason')],
       ])
-      if (level === 'error' && status === 503) expect(response.headers.slice(2)).toEqual(['Retry-After', '7'])
+      if (status === 503) expect(response.headers.slice(2)).toEqual(['Retry-After', '7'])
     }
   })
 
