@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { random } from '../../test/random.ts'
 import { Dispatcher } from './dispatcher.ts'
 
 interface Worker {
@@ -254,17 +255,6 @@ describe('closing', () => {
     await drained
   })
 })
-
-/** A seeded generator (mulberry32), so that a failure can be had again. */
-function random(seed: number): () => number {
-  let x = seed
-  return () => {
-    x = (x + 0x6d2b79f5) | 0
-    let t = Math.imul(x ^ (x >>> 15), 1 | x)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
 
 describe('whatever happens in whatever order', () => {
   test.each([1, 2, 3, 4, 5, 6, 7, 8])('a worker is never at two requests and none is lost (seed %i)', async (seed) => {
