@@ -1,0 +1,298 @@
+// The HTTP door: takes requests from node:http, one of a connection at a time, and looks after its connections until they end.
+
+import { STATUS_CODES, createServer } from 'node:http'
+import type { Server as HttpServer } from 'node:http'
+import { Server as NetServer } from 'node:net'
+import type { Socket } from 'node:net'
+import { GatewayError, describe } from '../core/index.ts'
+import type { Application, ErrorStream, Log } from '../core/index.ts'
+import { Connection } from './connection.ts'
+import { Exchange, Outgoing, summary } from './exchange.ts'
+import { Incoming, examine, refusal } from './incoming.ts'
+import { sweepInterval } from './limits.ts'
+import type { HttpLimits } from './limits.ts'
+
+/** Requests that may wait on one connection. Clients that pipeline at all send a few. */
+const PIPELINE_LIMIT = 128
+/** How long a connection that has not yet sent anything may stay when the door closes: its first request may be on its way. */
+const FRESH_GRACE = 500
+
+export class Door {
+  application: Application
+  readonly limits: HttpLimits
+  readonly server: HttpServer<typeof Incoming, typeof Outgoing>
+  readonly connections: Set<Connection> = new Set()
+  closing = false
+  /** Counts sweeps: the clock of everything that has no timer of its own. */
+  tick = 0
+  readonly #log: Log
+  readonly #work: Set<Promise<unknown>> = new Set()
+  readonly #interval: number
+  readonly #sweeper: NodeJS.Timeout
+  #idle: (() => void) | undefined
+
+  constructor(application: Application, limits: HttpLimits, log: Log) {
+    this.application = application
+    this.limits = limits
+    this.#log = log
+    this.#interval = sweepInterval(limits)
+    const server = (this.server = createServer({
+      IncomingMessage: Incoming,
+      ServerResponse: Outgoing,
+      // Said, because the command line of node could switch it on.
+      insecureHTTPParser: false,
+      maxHeaderSize: limits.headerBytes,
+      headersTimeout: limits.headersTimeout,
+      // Uploads may take as long as they like, as long as they go on: see bodyTimeout.
+      requestTimeout: 0,
+      connectionsCheckingInterval: this.#interval,
+      // The sweep does it, without a timer that is set twice a request.
+      keepAliveTimeout: 0,
+      // Checked here, together with duplicates.
+      requireHostHeader: false,
+      noDelay: true,
+      highWaterMark: 65_536,
+    }))
+    // Beyond its own limit node drops fields without a word. The bytes are limited, and the number is checked here.
+    server.maxHeadersCount = 0
+    if (limits.connections > 0) server.maxConnections = limits.connections
+    server.on('connection', (socket) => this.#onConnection(socket))
+    server.on('request', (incoming, outgoing) => this.#onRequest(incoming, outgoing, false))
+    server.on('checkContinue', (incoming, outgoing) => this.#onRequest(incoming, outgoing, true))
+    server.on('checkExpectation', (incoming, outgoing) => this.#onExpectation(incoming, outgoing))
+    server.on('connect', (_, socket) => refuseConnect(socket))
+    server.on('clientError', (error, socket) => this.#onClientError(error, socket as Socket))
+    server.on('timeout', (socket) => onTimeout(socket))
+    server.on('drop', () => log.warn({ limit: limits.connections }, 'http: limits.connections is reached, a connection was refused'))
+    server.on('error', (error) => log.error({ error: describe(error) }, 'http: the listening socket'))
+    this.#sweeper = setInterval(() => this.#sweep(), this.#interval).unref()
+  }
+
+  readonly track = (work: Promise<unknown>): void => {
+    const settled = work.then(
+      () => {},
+      (error: unknown) => this.#log.error({ error: describe(error) }, 'http: work after a response failed'),
+    )
+    this.#work.add(settled)
+    void settled.then(() => {
+      this.#work.delete(settled)
+      this.#settle()
+    })
+  }
+
+  /** Where the lines go that an application writes about a request. */
+  errorsOf(exchange: Exchange): ErrorStream {
+    const { method, url } = exchange.incoming
+    return { write: (text) => this.#log.warn({ method, target: url }, text.trimEnd()) }
+  }
+
+  /** Says in the log what the client is not told. `status` is 0 when the answer had begun. */
+  report(exchange: Exchange, error: unknown, status: number): void {
+    const fields = { ...summary(exchange, error), status }
+    if (status === 0) this.#log.error(fields, `http: an answer broke off: ${fields.error}`)
+    else if (status < 500) this.#log.debug(fields, fields.error)
+    else if (error instanceof GatewayError) this.#log.error(fields, fields.error)
+    else
+      this.#log.error(
+        { ...fields, stack: error instanceof Error ? error.stack : undefined },
+        `http: the application failed: ${fields.error}`,
+      )
+  }
+
+  /** This exchange is over: the next one of its connection. */
+  done(exchange: Exchange): void {
+    const { connection } = exchange
+    connection.disarm()
+    if (connection.first !== exchange) return
+    const next = connection.shift()
+    if (next !== undefined) {
+      if (!connection.socket.destroyed && !connection.lingering) next.run()
+    } else if (this.closing && !connection.lingering) {
+      // Its head went out before the door closed, so the client does not know yet.
+      connection.socket.destroySoon()
+    }
+  }
+
+  async close(grace: number): Promise<void> {
+    this.closing = true
+    const { server } = this
+    // Not node's own close, which ends idle connections at once, with requests that are on the wire already.
+    const stopped = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()))
+    const begin = Date.now()
+    // One round to read what has arrived, one to be sure.
+    await turn()
+    await turn()
+    const reaper = setInterval(() => this.#reap(Date.now() - begin >= Math.min(FRESH_GRACE, grace)), Math.min(50, this.#interval))
+    this.#reap(false)
+    let timer: NodeJS.Timeout | undefined
+    const deadline = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, grace)
+    })
+    await Promise.race([deadline, stopped.then(() => this.#allSettled())])
+    clearTimeout(timer)
+    clearInterval(reaper)
+    if (this.#work.size > 0) this.#log.warn({ count: this.#work.size }, 'http: closed while work after responses still ran')
+    for (const connection of this.connections) connection.socket.destroy()
+    await stopped
+    clearInterval(this.#sweeper)
+    // Ends node's own interval.
+    server.close()
+  }
+
+  #onConnection(socket: Socket): void {
+    // A connection that is handed back to the parser is not new.
+    if (Connection.of(socket) !== undefined) return
+    const connection = new Connection(this, socket)
+    this.connections.add(connection)
+    socket.on('close', onSocketClose)
+  }
+
+  #onRequest(incoming: Incoming, outgoing: Outgoing, expectsContinue: boolean): void {
+    const connection = Connection.of(incoming.socket)
+    // What comes after the last answer of a connection is not answered (RFC 9112, 9.6).
+    if (connection === undefined || connection.lingering) return
+    connection.requests++
+    const head =
+      connection.queued < PIPELINE_LIMIT
+        ? examine(incoming, this.limits)
+        : refusal(503, `${PIPELINE_LIMIT} requests wait on one connection`)
+    this.enter(new Exchange(connection, incoming, outgoing, head, expectsContinue))
+  }
+
+  enter(exchange: Exchange): void {
+    if (exchange.connection.push(exchange)) exchange.run()
+  }
+
+  #onExpectation(incoming: Incoming, outgoing: Outgoing): void {
+    const connection = Connection.of(incoming.socket)
+    if (connection === undefined || connection.lingering) return
+    connection.requests++
+    this.enter(new Exchange(connection, incoming, outgoing, refusal(417, 'an expectation other than 100-continue'), false))
+  }
+
+  /** Not HTTP, too much of it, or too slow. */
+  #onClientError(error: Error & { code?: string }, socket: Socket): void {
+    const connection = Connection.of(socket)
+    const status = clientErrorStatus(error.code)
+    if (connection === undefined || connection.lingering || status === 0 || !socket.writable || socket.bytesRead === 0) {
+      socket.destroy()
+      return
+    }
+    this.#log.debug({ remote: connection.remote.address, code: error.code, status }, `http: refused what a client sent: ${error.message}`)
+    const { first } = connection
+    if (first?.outgoing.headersSent === true) {
+      socket.destroy()
+      return
+    }
+    for (let exchange = first; exchange !== undefined; exchange = exchange.next) exchange.cut(error)
+    socket.write(bare(status), 'latin1')
+    connection.linger()
+  }
+
+  #sweep(): void {
+    this.tick++
+    const { limits } = this
+    const idle = ticks(limits.idleTimeout, this.#interval)
+    const body = ticks(limits.bodyTimeout, this.#interval)
+    const drain = ticks(limits.drainTimeout, this.#interval)
+    for (const connection of this.connections) {
+      const { first, socket } = connection
+      if (connection.upgraded) continue
+      if (connection.lingering) {
+        if (this.tick - connection.since > drain) socket.destroy()
+      } else if (first !== undefined) {
+        const { reading } = first
+        if (reading !== undefined && !reading.paused && this.tick - reading.tick > body) reading.fail(tooSlow(limits.bodyTimeout))
+      } else if (connection.draining?.complete === false) {
+        if (this.tick - connection.since > drain) socket.destroy()
+      } else if (connection.requests !== connection.seenRequests) {
+        connection.seenRequests = connection.requests
+        connection.seenBytes = socket.bytesRead
+        connection.since = this.tick
+      } else if (connection.requests > 0 && this.tick - connection.since > idle && socket.bytesRead === connection.seenBytes) {
+        // More bytes are the beginning of a request, and node minds its head's deadline.
+        socket.destroySoon()
+      }
+    }
+  }
+
+  /** While closing: ends what has no request. */
+  #reap(fresh: boolean): void {
+    for (const connection of this.connections) {
+      const { socket } = connection
+      if (connection.first !== undefined || connection.lingering || connection.upgraded) continue
+      if (connection.draining?.complete === false) continue
+      if (connection.requests === 0) {
+        if (fresh && socket.bytesRead === 0) socket.destroySoon()
+      } else if (connection.requests !== connection.seenRequests || socket.bytesRead === connection.seenBytes) socket.destroySoon()
+    }
+  }
+
+  #settle(): void {
+    if (this.#work.size > 0) return
+    this.#idle?.()
+    this.#idle = undefined
+  }
+
+  #allSettled(): Promise<void> | undefined {
+    if (this.#work.size === 0) return undefined
+    return new Promise((resolve) => {
+      this.#idle = resolve
+    })
+  }
+}
+
+function onSocketClose(this: Socket): void {
+  const connection = Connection.of(this)
+  if (connection === undefined) return
+  connection.door.connections.delete(connection)
+  // All of them, for node tells only the one whose turn it was.
+  for (let exchange = connection.first; exchange !== undefined; exchange = connection.first) {
+    exchange.closed()
+    if (connection.first === exchange) connection.shift()
+  }
+}
+
+function onTimeout(socket: Socket): void {
+  // Nothing waits for the client: it was the application that took its time.
+  if (socket.writableLength > 0) socket.destroy()
+}
+
+function refuseConnect(socket: { end(data: string): unknown; on(event: 'error', listener: () => void): unknown }): void {
+  socket.on('error', () => {})
+  socket.end(bare(501))
+}
+
+function bare(status: number): string {
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\nDate: ${new Date().toUTCString()}\r\n\r\n`
+}
+
+/** 0: there is nobody to be told. */
+function clientErrorStatus(code: string | undefined): number {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return 431
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return 413
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return 408
+    default:
+      return code?.startsWith('HPE_') === true ? 400 : 0
+  }
+}
+
+function tooSlow(timeout: number): GatewayError {
+  return new GatewayError('TIMEOUT', {
+    status: 408,
+    message: `http: no byte of the request body came for limits.bodyTimeout = ${timeout} ms`,
+  })
+}
+
+/** 0 milliseconds are never. */
+function ticks(milliseconds: number, interval: number): number {
+  return milliseconds === 0 ? Number.POSITIVE_INFINITY : Math.ceil(milliseconds / interval)
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}

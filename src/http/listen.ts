@@ -1,0 +1,127 @@
+// Where the door listens: a host and port, a unix socket, or a descriptor that somebody else bound.
+
+import { randomBytes } from 'node:crypto'
+import { chmod, lstat, rename, unlink } from 'node:fs/promises'
+import { connect } from 'node:net'
+import type { ListenOptions, Server as NetServer } from 'node:net'
+import { dirname, join } from 'node:path'
+import { GatewayError } from '../core/index.ts'
+import type { Address } from '../core/index.ts'
+
+export type Listen =
+  /** Default 127.0.0.1 and 0, a free port. */
+  | { readonly host?: string; readonly port?: number }
+  /** A unix socket. `mode` are its permissions, default 0o660. */
+  | { readonly path: string; readonly mode?: number }
+  /** A listening socket that was inherited. `name` is its path where it is a unix socket, for the descriptor does not know. */
+  | { readonly fd: number; readonly name?: string }
+
+export interface Listener {
+  readonly address: Address
+  /** Removes the socket's file, if it is still the one made here. */
+  release(): Promise<void>
+}
+
+const BACKLOG = 1024
+/** sun_path of unix(7) holds 108 bytes with the final NUL. */
+const PATH_LIMIT = 107
+
+/** Starts listening. Rejects with CONFIG, saying what to do, where that cannot be. */
+export async function openListener(server: NetServer, where: Listen): Promise<Listener> {
+  if ('path' in where) return openPath(server, where.path, where.mode ?? 0o660)
+  if ('fd' in where) {
+    await listening(server, { fd: where.fd }, `descriptor ${where.fd}`)
+    const address = server.address()
+    if (address !== null && typeof address === 'object') return { address: { host: address.address, port: address.port }, release: nothing }
+    return { address: { path: where.name ?? address ?? '' }, release: nothing }
+  }
+  const host = where.host ?? '127.0.0.1'
+  const port = where.port ?? 0
+  await listening(server, { host, port }, `${host.includes(':') ? `[${host}]` : host}:${port}`)
+  const address = server.address()
+  const bound = address !== null && typeof address === 'object' ? address : { address: host, port }
+  return { address: { host: bound.address, port: bound.port }, release: nothing }
+}
+
+async function nothing(): Promise<void> {}
+
+/**
+ * Binds a name of its own and renames it: closing a unix server removes the name it was bound to, which would cut off the heir
+ * that has taken the path over meanwhile. It also makes the mode hold before anybody can connect.
+ */
+async function openPath(server: NetServer, path: string, mode: number): Promise<Listener> {
+  const temporary = join(dirname(path), `.${randomBytes(4).toString('hex')}`)
+  const longest = Math.max(Buffer.byteLength(path), Buffer.byteLength(temporary))
+  if (longest > PATH_LIMIT)
+    throw config(`the socket path ${path} is too long: ${longest} bytes, the system allows ${PATH_LIMIT}; choose a shorter one`)
+  await checkFree(path)
+  await listening(server, { path: temporary }, path)
+  try {
+    await chmod(temporary, mode)
+    const made = await lstat(temporary, { bigint: true })
+    await rename(temporary, path)
+    return {
+      address: { path },
+      async release() {
+        const now = await lstat(path, { bigint: true }).catch(() => undefined)
+        if (now !== undefined && now.ino === made.ino && now.dev === made.dev) await unlink(path).catch(() => {})
+      },
+    }
+  } catch (error) {
+    server.close()
+    throw refused(error, path)
+  }
+}
+
+/** A socket whose server is dead is in nobody's way; a living one is not to be robbed of its clients. */
+async function checkFree(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined)
+  if (found === undefined) return
+  if (!found.isSocket()) throw config(`${path} exists and is not a socket; remove it or choose another path`)
+  const answer = await new Promise<string>((resolve) => {
+    const probe = connect(path)
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve('alive')
+    })
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'))
+  })
+  // EAGAIN: alive, with a full backlog.
+  if (answer === 'alive' || answer === 'EAGAIN') throw config(`a running server listens on ${path}; stop it or choose another path`)
+  if (answer === 'EACCES') throw refused(Object.assign(new Error('not permitted to use it'), { code: 'EACCES' }), path)
+}
+
+function listening(server: NetServer, options: ListenOptions & { fd?: number }, subject: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: unknown): void => reject(refused(error, subject))
+    server.once('error', failed)
+    // In a cluster's worker the primary would hold the socket, and hand out connections as it likes.
+    server.listen({ ...options, backlog: BACKLOG, exclusive: true }, () => {
+      server.off('error', failed)
+      resolve()
+    })
+  })
+}
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program listens there; stop it or choose another port',
+  EADDRNOTAVAIL: 'this machine has no such address; listen on one it has, or on 0.0.0.0 or :: for all',
+  EACCES: 'this user may not; choose a port from 1024 on or a folder that can be written, or grant the right',
+  EPERM: 'this user may not; choose a port from 1024 on or a folder that can be written, or grant the right',
+  ENOENT: 'the folder does not exist; make it first',
+  ENOTDIR: 'a part of the path is not a folder',
+  ENOTFOUND: 'no such host; give an address, or a name that this machine can resolve',
+  EAI_AGAIN: 'the name cannot be resolved now; give an address',
+  EBADF: 'no such descriptor is open; was it inherited?',
+  EINVAL: 'not a listening socket; hand over one that is bound and listens',
+  ENOTSOCK: 'not a socket; hand over one that is bound and listens',
+}
+
+function refused(error: unknown, subject: string): GatewayError {
+  const code = (error as NodeJS.ErrnoException).code ?? ''
+  return config(`cannot listen on ${subject}: ${REMEDIES[code] ?? (error as Error).message}${code === '' ? '' : ` (${code})`}`, error)
+}
+
+function config(fact: string, cause?: unknown): GatewayError {
+  return new GatewayError('CONFIG', { status: 500, message: `http: ${fact}`, cause })
+}
