@@ -16,6 +16,8 @@ export interface Viaduct {
   /** Resolves when the supervisor has ended. */
   readonly exited: Promise<Exit>
   signal(name: NodeJS.Signals): void
+  /** To every process of its group, as a terminal does on Ctrl-C. */
+  signalGroup(name: NodeJS.Signals): void
   /** SIGTERM, and SIGKILL for the supervisor if that does not end it within `patience` milliseconds (10 seconds). */
   stop(patience?: number): Promise<Exit>
 }
@@ -37,10 +39,22 @@ const START = 30_000
 /** Serves `folder` until it is stopped. Resolves when the first front accepts connections. */
 export async function serveFolder(folder: string, options: ServeFolderOptions = {}): Promise<Viaduct> {
   const args = [MAIN, 'serve', folder, '--listen', '127.0.0.1:0', '--access-log', 'off', '--log-format', 'json', ...(options.args ?? [])]
-  const child = spawn(process.execPath, args, { env: { ...process.env, ...options.env }, stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(process.execPath, args, {
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+  })
+  // Its own group, so a test run that is interrupted has to end it.
+  const abandon = (): void => void child.kill('SIGTERM')
+  process.once('exit', abandon)
   let log = ''
   // Not 'close': that waits for everyone who inherited standard error, and an orphan is what some tests look for.
-  const exited = new Promise<Exit>((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })))
+  const exited = new Promise<Exit>((resolve) =>
+    child.once('exit', (code, signal) => {
+      process.off('exit', abandon)
+      resolve({ code, signal })
+    }),
+  )
   const port = new Promise<number>((resolve) => {
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       log += text
@@ -62,6 +76,7 @@ function running(child: ChildProcess, port: number, log: () => string, exited: P
     log,
     exited,
     signal: (name) => void child.kill(name),
+    signalGroup: (name) => void process.kill(-child.pid!, name),
     stop: async (patience = 10_000) => {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
       const timer = setTimeout(() => child.kill('SIGKILL'), patience)

@@ -1,0 +1,123 @@
+// PHP workers that die or fall silent in the middle of a request: what that request gets, and what the others do not notice.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { phpPool } from '../../src/php/index.ts'
+import { serveHttp } from '../../src/http/index.ts'
+import { serveFolder } from '../interop/peers/viaduct.ts'
+import type { Viaduct } from '../interop/peers/viaduct.ts'
+import { has } from '../peers.ts'
+import { get, open, read } from './client.ts'
+import { allGone, descendantsOf, eventually, frontOf } from './observe.ts'
+import { faultSite } from './site.ts'
+import type { FaultSite } from './site.ts'
+
+const WORKERS = 3
+
+describe.skipIf(!has('php-cgi'))('a PHP worker that is killed', () => {
+  let site: FaultSite
+  let server: Viaduct
+
+  beforeAll(async () => {
+    site = faultSite()
+    server = await serveFolder(site.folder, { args: ['--workers', String(WORKERS)] })
+  })
+
+  afterAll(async () => {
+    await server?.stop()
+    site?.remove()
+  })
+
+  /** As many requests at once as there should be workers, none of which ends before all are there. */
+  const everyWorker = async (id: string): Promise<Set<string>> => {
+    const answers = await Promise.all(Array.from({ length: WORKERS }, () => get(server.port, `/meet.php?id=${id}&count=${WORKERS}`)))
+    expect(answers.map((answer) => answer.status)).toEqual(answers.map(() => 200))
+    return new Set(answers.map((answer) => answer.text))
+  }
+
+  test('costs its own request a 502, the one beside it nothing, and the pool is whole again', async () => {
+    const before = await everyWorker('before')
+    const beside = get(server.port, '/wait.php?name=beside&ms=1500')
+    const lost = get(server.port, '/wait.php?name=lost&ms=60000')
+    const worker = await site.told('lost')
+    await site.told('beside')
+
+    process.kill(worker.pid, 'SIGKILL')
+
+    expect((await lost).status).toBe(502)
+    expect(await beside).toMatchObject({ status: 200, text: 'done\n' })
+    const after = await everyWorker('after')
+    expect([before.size, after.size]).toEqual([WORKERS, WORKERS])
+    expect(after).not.toContain(String(worker.pid))
+  })
+
+  test('after its head was sent makes a cut answer, never one that seems whole', async () => {
+    const { response } = await open(server.port, '/half.php?name=half')
+    const worker = await site.told('half')
+
+    process.kill(worker.pid, 'SIGKILL')
+
+    await expect(read(response)).rejects.toThrow()
+    expect(response.statusCode).toBe(200)
+    expect((await everyWorker('again')).size).toBe(WORKERS)
+  })
+
+  test('together with all the others makes a pool of new ones', async () => {
+    const workers = [...(await everyWorker('all'))].map(Number)
+    for (const pid of workers) process.kill(pid, 'SIGKILL')
+
+    await eventually('a request is answered', async () => (await get(server.port, '/hello.php')).status === 200)
+    const after = await everyWorker('anew')
+    for (const pid of workers) expect(after).not.toContain(String(pid))
+  })
+
+  test('with its whole pool is replaced by one process less nobody needs', async () => {
+    // The leader is the parent of the workers: without it none can be started any more.
+    const workers = await everyWorker('leader')
+    const leader = descendantsOf(frontOf(server.pid).pid).find((each) =>
+      descendantsOf(each.pid).some((child) => workers.has(String(child.pid))),
+    )
+    const orphans = descendantsOf(leader!.pid)
+
+    process.kill(leader!.pid, 'SIGKILL')
+
+    await eventually('a request is answered', async () => (await get(server.port, '/hello.php')).status === 200)
+    await everyWorker('led')
+    await allGone(orphans)
+  })
+})
+
+describe.skipIf(!has('php-cgi'))('a PHP script that never answers', () => {
+  test('gets its client a 504 on time, and its worker is replaced', async () => {
+    const site = faultSite()
+    const silence = 400
+    await using pool = phpPool({ root: site.folder, workers: 1, env: { DOCUMENT_ROOT: site.folder }, limits: { silence } })
+    await pool.ready()
+    await using server = await serveHttp(pool)
+    const { port } = server.address as { port: number }
+
+    const start = performance.now()
+    const late = get(port, '/wait.php?name=never&ms=60000')
+    const worker = await site.told('never')
+
+    expect((await late).status).toBe(504)
+    const took = performance.now() - start
+    expect(took).toBeGreaterThan(silence * 0.9)
+    expect(took).toBeLessThan(silence + 3000)
+    await allGone([worker])
+    await eventually('a new worker answers', async () => (await get(port, '/hello.php')).status === 200)
+    site.remove()
+  })
+
+  test('is not confused with one that is only slow to end', async () => {
+    const site = faultSite()
+    await using pool = phpPool({ root: site.folder, workers: 1, env: { DOCUMENT_ROOT: site.folder }, limits: { silence: 1500 } })
+    await pool.ready()
+    await using server = await serveHttp(pool)
+    const { port } = server.address as { port: number }
+
+    expect(await get(port, '/wait.php?name=slow&ms=600')).toMatchObject({ status: 200, text: 'done\n' })
+    await sleep(0)
+    site.remove()
+  })
+})
