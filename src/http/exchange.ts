@@ -39,6 +39,8 @@ export class Exchange {
   delimited = true
   /** Set by the upgrade: the connection is the application's now. */
   upgraded = false
+  /** Bytes that had been written when it was. */
+  upgradedAt = 0
   /** How the application takes over the connection, where it may. */
   takeOver: ((status: number, headers: HeaderList) => Duplex) | undefined = undefined
   readonly #head: Accepted | GatewayError
@@ -86,6 +88,11 @@ export class Exchange {
     const head = this.#head
     if (head instanceof GatewayError) {
       this.fail(head)
+      return
+    }
+    if (head.target.path === '*') {
+      // RFC 9110, 9.3.7: about the server as a whole, and no resource; a ping.
+      this.answer({ status: 204, headers: [], body: null })
       return
     }
     try {
@@ -181,7 +188,8 @@ export class Exchange {
     if (this.outcome !== undefined) return
     const { status, bytes } = this
     const error = this.#failure
-    if (error !== undefined) this.#finish({ kind: 'failed', status, bytes, error })
+    if (this.upgraded) this.#finish({ kind: 'sent', status, bytes: this.connection.socket.bytesWritten - this.upgradedAt })
+    else if (error !== undefined) this.#finish({ kind: 'failed', status, bytes, error })
     else if (this.#flushed) this.#finish({ kind: 'sent', status, bytes })
     else this.#finish({ kind: 'cut', status, bytes, error: gone() })
     if (this.#lingers) this.connection.linger()
@@ -210,10 +218,6 @@ export class Exchange {
     if (!Number.isInteger(status) || status < 100 || status > 199 || status === 101) throw contract(`an interim status of ${status}`)
     if (outgoing.headersSent || this.outcome !== undefined) return
     outgoing.socket?.write(interim(status, headers), 'latin1')
-  }
-
-  finishUpgrade(status: number, bytes: number): void {
-    if (this.outcome === undefined) this.#finish({ kind: 'sent', status, bytes })
   }
 
   #finish(outcome: Outcome): void {

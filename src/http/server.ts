@@ -4,6 +4,7 @@ import type { Application, Log, Server } from '../core/index.ts'
 import { Door } from './door.ts'
 import { resolveLimits } from './limits.ts'
 import type { HttpLimits } from './limits.ts'
+import { offerUpgrades } from './upgrade.ts'
 import { openListener } from './listen.ts'
 import type { Listen } from './listen.ts'
 
@@ -28,6 +29,7 @@ const GRACE = 10_000
  */
 export async function serveHttp(application: Application, options: HttpOptions = {}): Promise<Server> {
   const door = new Door(application, resolveLimits(options.limits), options.log ?? standardError)
+  if (options.upgrade === true) offerUpgrades(door)
   const listener = await openListener(door.server, options.listen ?? {}).catch(async (error: unknown) => {
     await door.close(0)
     throw error
