@@ -2,6 +2,8 @@
 
 import { attempt, derive } from './request.ts'
 import { GatewayError } from './errors.ts'
+import { fromByteString, toByteString } from './headers.ts'
+import { percentDecode, percentEncode } from './path.ts'
 import type { Application, Backend, ByteString, GatewayRequest, GatewayResponse, Middleware } from './types.ts'
 
 /** An application with what it owns: `close` is called at most once. */
@@ -31,7 +33,7 @@ function over(application: Application, members: readonly Application[]): Backen
       await Promise.all(owners.map((each) => each.ready()))
     },
     close: async (grace) => {
-      const results = await Promise.allSettled(owners.map((each) => each.close(grace)))
+      const results = await Promise.allSettled(owners.map(async (each) => each.close(grace)))
       const failed = results.find((result) => result.status === 'rejected')
       if (failed !== undefined) throw failed.reason
     },
@@ -40,10 +42,10 @@ function over(application: Application, members: readonly Application[]): Backen
 
 /** `compose(app, a, b)`: `a` sees the request first, then `b`, then `app`. Folded here, not per request. */
 export function compose(application: Application, ...middleware: readonly Middleware[]): Backend {
-  return over(
-    middleware.reduceRight((next, wrap) => wrap(next), application),
-    [application],
-  )
+  const made: Application[] = [application]
+  for (const wrap of middleware.toReversed()) made.push(wrap(made.at(-1)!))
+  // A middleware that owns something makes a Backend: closed too.
+  return over(made.at(-1)!, made)
 }
 
 /**
@@ -52,11 +54,11 @@ export function compose(application: Application, ...middleware: readonly Middle
  */
 export function mount(applications: Readonly<Record<string, Application>>): Backend {
   const entries = Object.entries(applications)
-    .map(([prefix, application]) => ({ prefix: prefix.replace(/\/+$/, ''), application }))
+    .map(([prefix, application]) => ({ prefix: toByteString(prefix.replace(/\/+$/, '')), application }))
     .sort((a, b) => b.prefix.length - a.prefix.length)
   for (const { prefix } of entries) {
     if (prefix !== '' && !prefix.startsWith('/')) {
-      throw new GatewayError('CONFIG', { status: 500, message: `core: mount: a prefix begins with "/", got "${prefix}"` })
+      throw new GatewayError('CONFIG', { status: 500, message: `core: mount: a prefix begins with "/", got "${fromByteString(prefix)}"` })
     }
   }
   const route: Application = (request) => {
@@ -75,28 +77,37 @@ export function mount(applications: Readonly<Record<string, Application>>): Back
   )
 }
 
-/** Moves `prefix` from `pathInfo` to `scriptName`. */
+/** Moves `prefix`, which `pathInfo` begins with, to `scriptName`. */
 export function shift(request: GatewayRequest, prefix: ByteString): GatewayRequest {
+  const pathInfo = request.pathInfo.slice(prefix.length)
   return derive(request, {
     scriptName: request.scriptName + prefix,
-    pathInfo: request.pathInfo.slice(prefix.length),
-    rawPathInfo: rawRest(request.rawPathInfo, prefix),
+    pathInfo,
+    rawPathInfo: rawRest(request.rawPathInfo, prefix) ?? percentEncode(pathInfo),
   })
 }
 
-/** The raw path after as many characters as decode to `prefix`. */
-function rawRest(raw: ByteString, prefix: ByteString): ByteString {
-  if (raw.startsWith(prefix)) return raw.slice(prefix.length)
-  // Encoded letters, `//` or dot segments inside the prefix: as many segments as it has, counting from the left.
+const DOT_SEGMENT = /(?:^|\/|%2f)(?:\.|%2e){1,2}(?:\/|%2f|$)/i
+
+/**
+ * The raw path after what decodes to `prefix`, letter for letter. undefined where there is no such place: `/app/../app/x` is below
+ * `/app`, but nobody who is mounted there may get to see the dots.
+ */
+function rawRest(raw: ByteString, prefix: ByteString): ByteString | undefined {
+  if (DOT_SEGMENT.test(raw)) return undefined
+  if (raw.startsWith(prefix) && (raw.length === prefix.length || raw.charCodeAt(prefix.length) === 0x2f)) return raw.slice(prefix.length)
+  // Encoded letters or `//` inside the prefix: as many segments as it has.
   let rest = raw
+  let seen = ''
   for (let left = prefix.split('/').length - 1; left > 0 && rest !== '';) {
     const end = rest.indexOf('/', 1)
     const segment = rest.slice(1, end === -1 ? undefined : end)
     rest = end === -1 ? '' : rest.slice(end)
-    if (segment === '..') left++
-    else if (segment !== '' && segment !== '.') left--
+    if (segment === '') continue
+    seen += '/' + (percentDecode(segment) ?? '')
+    left--
   }
-  return rest
+  return seen === prefix ? rest : undefined
 }
 
 /**

@@ -64,18 +64,18 @@ function refuse(message: string): GatewayError {
 }
 
 function parse(block: ByteString): CgiHead {
-  const fields = unfold(block.replace(/\r?\n\r?\n$/, '').split(/\r?\n/))
+  const text = block.replace(/(?:\r?\n){1,2}$/, '')
+  const fields = text === '' ? [] : unfold(text.split(/\r?\n/))
   const headers: ByteString[] = []
   let status: { code: number; reason: ByteString } | undefined
   let location: ByteString | undefined
   let type: ByteString | undefined
   let contentLength: number | undefined
   for (const line of fields) {
-    if (line === '') continue
     const colon = line.indexOf(':')
     const name = colon === -1 ? line : line.slice(0, colon)
     if (colon === -1 || !isToken(name)) throw refuse(`not a header field: ${quote(line)}`)
-    const value = line.slice(colon + 1).trim()
+    const value = trim(line.slice(colon + 1))
     if (!isFieldValue(value)) throw refuse(`a control character in the value of ${name}`)
     switch (name.toLowerCase()) {
       case 'status':
@@ -121,15 +121,17 @@ function parse(block: ByteString): CgiHead {
     ...(status !== undefined && status.reason !== '' && { reason: status.reason }),
     headers,
     contentLength,
-    ...(location?.startsWith('/') === true &&
+    ...(location !== undefined &&
+      isLocal(location) &&
       status === undefined &&
       type === undefined &&
-      onlyLocation(headers) && { localRedirect: location }),
+      headers.length === 2 && { localRedirect: location }),
   }
 }
 
-function onlyLocation(headers: HeaderList): boolean {
-  return headers.length === 2
+/** A path of this server. `//host/path` names another one (RFC 3986, 4.2). */
+function isLocal(location: ByteString): boolean {
+  return location.startsWith('/') && !location.startsWith('//')
 }
 
 /** Joins continuation lines (obs-fold, RFC 9112, 5.2) to the line before with one space. */
@@ -137,18 +139,31 @@ function unfold(lines: string[]): string[] {
   if (!lines.some((line) => line.startsWith(' ') || line.startsWith('\t'))) return lines
   const out: string[] = []
   for (const line of lines) {
-    if ((line.startsWith(' ') || line.startsWith('\t')) && out.length > 0) out[out.length - 1] += ' ' + line.trim()
+    if ((line.startsWith(' ') || line.startsWith('\t')) && out.length > 0) out[out.length - 1] += ' ' + trim(line)
     else out.push(line)
   }
   return out
 }
 
+/** Without spaces and tabs at the ends. String's own `trim` takes 0xA0 too, which is a part of many letters in UTF-8. */
+function trim(value: ByteString): ByteString {
+  let start = 0
+  let end = value.length
+  while (start < end && isBlank(value.charCodeAt(start))) start++
+  while (end > start && isBlank(value.charCodeAt(end - 1))) end--
+  return value.slice(start, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09
+}
+
 function parseStatus(value: ByteString): { code: number; reason: ByteString } {
   const match = /^(\d{3})(?: +(.*))?$/.exec(value)
   const code = match === null ? 0 : Number(match[1])
-  // 1xx is not an answer: a program that wants one is told nothing else would follow.
-  if (match === null || code < 200) throw refuse(`Status is not a final status: ${quote(value)}`)
-  return { code, reason: (match[2] ?? '').trim() }
+  // 1xx is not an answer, and RFC 9110, 15 knows nothing above 599.
+  if (match === null || code < 200 || code > 599) throw refuse(`Status is not a final status: ${quote(value)}`)
+  return { code, reason: match[2] ?? '' }
 }
 
 function parseLength(value: ByteString): number {

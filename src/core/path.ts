@@ -3,7 +3,7 @@
 import type { ByteString } from './types.ts'
 
 /** Why a target was refused; every reason means 400 to the client. */
-export type PathRefusal = 'not a path' | 'control character' | 'encoded slash' | 'backslash' | 'bad percent-encoding' | 'above the root'
+export type PathRefusal = 'not a path' | 'control character' | 'bad percent-encoding' | 'above the root'
 
 export interface Target {
   /** Percent-decoded, `//` folded to `/`, dot segments resolved (RFC 3986, 5.2.4). Begins with `/`. */
@@ -12,7 +12,7 @@ export interface Target {
   readonly rawPath: ByteString
   /** Without the `?`. */
   readonly queryString: ByteString
-  /** `path` is not what `rawPath` says on its face (`%2F`, `%5C`): kinds that name files by it must refuse the request. */
+  /** What `isAmbiguous` says of `rawPath`. */
   readonly ambiguous: boolean
 }
 
@@ -42,7 +42,17 @@ export function parseTarget(target: ByteString): Target | PathRefusal {
   if (hasControl(decoded)) return 'control character'
   const path = resolveDots(decoded)
   if (path === undefined) return 'above the root'
-  return { path, rawPath, queryString, ambiguous: /%2f|%5c/i.test(rawPath) || decoded.includes('\\') }
+  return { path, rawPath, queryString, ambiguous: isAmbiguous(rawPath) }
+}
+
+/**
+ * Whether layers could read this path (as received) differently: an encoded slash, a backslash, or something that becomes
+ * a separator, a dot or a control character when it is decoded once more (CVE-2024-38474). Kinds that name files by the path must
+ * refuse such a request; Node, fetch and proxied applications may have it.
+ */
+export function isAmbiguous(rawPath: ByteString): boolean {
+  if (rawPath.includes('\\')) return true
+  return rawPath.includes('%') && /%(?:2f|5c|25(?:2[ef5]|5c|[01][0-9a-f]|7f))/i.test(rawPath)
 }
 
 function hasControl(text: ByteString): boolean {

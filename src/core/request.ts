@@ -37,6 +37,7 @@ export interface Changes {
   readonly signal?: AbortSignal
   readonly errors?: ErrorStream
   readonly filterData?: FilterData
+  readonly inform?: (status: number, headers: HeaderList) => void
 }
 
 /** The one way to change a request. Cheap; the new one shares its parent's life. */
@@ -110,6 +111,7 @@ class DerivedRequest implements GatewayRequest {
   // Bound when somebody asks: few do, and every step of a site derives.
   get inform(): GatewayRequest['inform'] {
     const parent = this.#parent
+    if (this.#changes.inform !== undefined) return this.#changes.inform
     return parent.inform === undefined ? undefined : (status, headers) => parent.inform?.(status, headers)
   }
 

@@ -18,6 +18,11 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
+/** Each byte is a view of a read buffer of its own, as a hostile client would have it. */
+function* single(): Generator<Uint8Array> {
+  for (let i = 0; i < 20_000; i++) yield new Uint8Array(65_536).subarray(0, 1)
+}
+
 const bytes = (length: number): Buffer => Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8)) % 251))
 const cut = (whole: Uint8Array, size: number): Uint8Array[] =>
   Array.from({ length: Math.ceil(whole.length / size) }, (_, i) => whole.subarray(i * size, (i + 1) * size))
@@ -91,10 +96,6 @@ describe('a spooled body', () => {
   })
 
   test('sent byte by byte takes memory for its length, not for its number of chunks', async () => {
-    // Each byte is a view of a read buffer of its own, as a hostile client would have it.
-    function* single(): Generator<Uint8Array> {
-      for (let i = 0; i < 20_000; i++) yield new Uint8Array(65_536).subarray(0, 1)
-    }
     const spooled = await spool(streamOf(single()))
     const buffers = new Set(spooled.chunks!.map((chunk) => chunk.buffer))
     expect([...buffers].reduce((sum, buffer) => sum + buffer.byteLength, 0)).toBeLessThan(8 * 65_536 + 40_000)

@@ -4,7 +4,7 @@
 // Precedence is fixed: members of the request, then header fields (HTTP_*), then `variables.own`. A client can only ever
 // make an HTTP_* name; an upstream or a configuration can never replace what the server computed (CVE-2024-8927, CVE-2025-65082).
 
-import { sameName } from './headers.ts'
+import { isToken, sameName } from './headers.ts'
 import type { ByteString, GatewayRequest, HeaderList, VariableView } from './types.ts'
 import { SOFTWARE } from './version.ts'
 
@@ -44,8 +44,13 @@ const NAMES_LIMIT = 2048
 export function variableName(header: ByteString): ByteString {
   const known = names.get(header)
   if (known !== undefined) return known
-  const name = NEVER.has(header.toLowerCase()) ? '' : 'HTTP_' + header.toUpperCase().replaceAll('-', '_')
-  if (names.size < NAMES_LIMIT && header.length <= 64) names.set(header, name)
+  // A name that is no token never came through HTTP, and could hold what ends a name in an environment.
+  const name = NEVER.has(header.toLowerCase()) || !isToken(header) ? '' : 'HTTP_' + header.toUpperCase().replaceAll('-', '_')
+  if (header.length <= 64) {
+    // All at once: a client that invents names must not keep everybody else's out for good.
+    if (names.size >= NAMES_LIMIT) names.clear()
+    names.set(header, name)
+  }
   return name
 }
 
@@ -81,19 +86,26 @@ function statesLength(request: GatewayRequest): boolean {
   return request.headers.get('content-length') !== undefined
 }
 
-/** Tells `emit` the HTTP_* variables of a header list: repeats joined, `_` names and hop-by-hop fields left out. */
+/**
+ * Tells `emit` the HTTP_* variables of a header list: repeats joined, also those that differ only by `_` for `-` where such names
+ * pass; hop-by-hop fields left out, and a Host that cannot be one.
+ */
 export function enumerateHeaders(list: HeaderList, emit: Emit, options: EnumerateOptions = {}): void {
   const dropped = connectionOptions(list)
   for (let i = 0; i < list.length; i += 2) {
-    const header = list[i]!
-    const name = variableName(header)
-    if (name === '') continue
-    if (header.includes('_') && options.underscores !== true) continue
-    if (name === 'HTTP_AUTHORIZATION' && options.authorization === false) continue
-    if (dropped !== undefined && dropped.has(header.toLowerCase())) continue
-    if (repeatsBefore(list, i, name)) continue
-    emit(name, joined(list, i, name, options.underscores === true))
+    const name = passes(list[i]!, dropped, options)
+    if (name === '' || repeatsBefore(list, i, name, dropped, options)) continue
+    const value = joined(list, i, name, dropped, options)
+    if (name !== 'HTTP_HOST' || isHost(value)) emit(name, value)
   }
+}
+
+/** The variable that this field becomes, empty when it becomes none. */
+function passes(header: ByteString, dropped: Set<string> | undefined, options: EnumerateOptions): ByteString {
+  const name = variableName(header)
+  if (name === '' || (options.underscores !== true && header.includes('_'))) return ''
+  if (options.authorization === false && name === 'HTTP_AUTHORIZATION') return ''
+  return dropped !== undefined && dropped.has(header.toLowerCase()) ? '' : name
 }
 
 /** Fields that the Connection header names are hop-by-hop too (RFC 9110, 7.6.1); undefined for the usual ones, which are no fields. */
@@ -109,19 +121,30 @@ function connectionOptions(list: HeaderList): Set<string> | undefined {
   return dropped
 }
 
-function repeatsBefore(list: HeaderList, end: number, name: ByteString): boolean {
+// Lengths differ by exactly "HTTP_" when the names can be the same: most pairs are ruled out by that alone.
+function repeatsBefore(
+  list: HeaderList,
+  end: number,
+  name: ByteString,
+  dropped: Set<string> | undefined,
+  options: EnumerateOptions,
+): boolean {
   for (let i = 0; i < end; i += 2) {
-    // Lengths differ by exactly "HTTP_" when the names can be the same: most are ruled out by that alone.
-    if (list[i]!.length + 5 === name.length && variableName(list[i]!) === name && !list[i]!.includes('_')) return true
+    if (list[i]!.length + 5 === name.length && passes(list[i]!, dropped, options) === name) return true
   }
   return false
 }
 
-function joined(list: HeaderList, start: number, name: ByteString, underscores: boolean): ByteString {
+function joined(
+  list: HeaderList,
+  start: number,
+  name: ByteString,
+  dropped: Set<string> | undefined,
+  options: EnumerateOptions,
+): ByteString {
   let value = list[start + 1]!
   for (let i = start + 2; i < list.length; i += 2) {
-    if (list[i]!.length + 5 !== name.length || variableName(list[i]!) !== name) continue
-    if (!underscores && list[i]!.includes('_')) continue
+    if (list[i]!.length + 5 !== name.length || passes(list[i]!, dropped, options) !== name) continue
     value += (name === 'HTTP_COOKIE' ? '; ' : ', ') + list[i + 1]!
   }
   return value
@@ -187,20 +210,23 @@ const HOST = /^([A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{0,5}))?$
 
 /** Whether a Host header can be one. An empty one is allowed where the target has no authority (RFC 9112, 3.2). */
 export function isHost(value: ByteString): boolean {
-  return value === '' || HOST.test(value)
+  return value === '' || hostOf(value) !== null
 }
 
-let lastHost = ''
-let lastName = ''
+// A server is asked for the same few hosts again and again: the last one is remembered.
+let lastValue = ''
+let lastMatch: RegExpExecArray | null = null
+function hostOf(value: ByteString): RegExpExecArray | null {
+  if (value !== lastValue) {
+    lastMatch = HOST.exec(value)
+    lastValue = value
+  }
+  return lastMatch
+}
+
 /** The Host header without its port, an IPv6 address in brackets; the address of this end when there is none. */
 function serverName(request: GatewayRequest): ByteString {
-  const host = request.headers.get('host')
-  if (host === undefined || host === '') return bracketed(request.local.address)
-  if (host !== lastHost) {
-    lastName = HOST.exec(host)?.[1] ?? bracketed(request.local.address)
-    lastHost = host
-  }
-  return lastName
+  return hostOf(request.headers.get('host') ?? '')?.[1] ?? bracketed(request.local.address)
 }
 
 function bracketed(address: string): string {
@@ -211,7 +237,7 @@ function bracketed(address: string): string {
 /** The port of this end (RFC 3875, 4.1.15); where there is none (a unix socket), that of Host or of the scheme. */
 function serverPort(request: GatewayRequest): ByteString {
   if (request.local.port > 0) return String(request.local.port)
-  const port = HOST.exec(request.headers.get('host') ?? '')?.[2]
+  const port = hostOf(request.headers.get('host') ?? '')?.[2]
   if (port !== undefined && port !== '') return port
   return request.scheme === 'https' ? '443' : '80'
 }
