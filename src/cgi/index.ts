@@ -1,0 +1,7 @@
+// The face of `viaduct/cgi`: running CGI programs, and being one.
+
+export { cgi } from './cgi.ts'
+export type { CgiBackend, CgiOptions } from './cgi.ts'
+export { cgiLimits } from './limits.ts'
+export type { CgiLimits } from './limits.ts'
+export { serveCgi } from './child.ts'
