@@ -1,9 +1,6 @@
 // PHP workers that die or fall silent in the middle of a request: what that request gets, and what the others do not notice.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { phpPool } from '../../src/php/index.ts'
-import { serveHttp } from '../../src/http/index.ts'
 import { serveFolder } from '../interop/peers/viaduct.ts'
 import type { Viaduct } from '../interop/peers/viaduct.ts'
 import { has } from '../peers.ts'
@@ -84,40 +81,5 @@ describe.skipIf(!has('php-cgi'))('a PHP worker that is killed', () => {
     await eventually('a request is answered', async () => (await get(server.port, '/hello.php')).status === 200)
     await everyWorker('led')
     await allGone(orphans)
-  })
-})
-
-describe.skipIf(!has('php-cgi'))('a PHP script that never answers', () => {
-  test('gets its client a 504 on time, and its worker is replaced', async () => {
-    const site = faultSite()
-    const silence = 400
-    await using pool = phpPool({ root: site.folder, workers: 1, env: { DOCUMENT_ROOT: site.folder }, limits: { silence } })
-    await pool.ready()
-    await using server = await serveHttp(pool)
-    const { port } = server.address as { port: number }
-
-    const start = performance.now()
-    const late = get(port, '/wait.php?name=never&ms=60000')
-    const worker = await site.told('never')
-
-    expect((await late).status).toBe(504)
-    const took = performance.now() - start
-    expect(took).toBeGreaterThan(silence * 0.9)
-    expect(took).toBeLessThan(silence + 3000)
-    await allGone([worker])
-    await eventually('a new worker answers', async () => (await get(port, '/hello.php')).status === 200)
-    site.remove()
-  })
-
-  test('is not confused with one that is only slow to end', async () => {
-    const site = faultSite()
-    await using pool = phpPool({ root: site.folder, workers: 1, env: { DOCUMENT_ROOT: site.folder }, limits: { silence: 1500 } })
-    await pool.ready()
-    await using server = await serveHttp(pool)
-    const { port } = server.address as { port: number }
-
-    expect(await get(port, '/wait.php?name=slow&ms=600')).toMatchObject({ status: 200, text: 'done\n' })
-    await sleep(0)
-    site.remove()
   })
 })
