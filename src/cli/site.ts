@@ -1,8 +1,10 @@
 // The parts of one front: the plan of the folder, the applications it becomes, the HTTP door in front of them.
 
-import { createServer } from 'node:http'
-import { backend, text } from '../core/index.ts'
+import { compose } from '../core/index.ts'
+import { serveHttp } from '../http/index.ts'
+import { accessLog, errorPage } from '../middleware/index.ts'
 import type { FrontContext, FrontParts } from '../runtime/index.ts'
+import { staticFiles } from '../static/index.ts'
 import { openLogs } from './log.ts'
 import type { LogOptions } from './log.ts'
 import type { Row } from './table.ts'
@@ -25,30 +27,19 @@ export interface FrontReport {
 export async function buildFront(given: unknown, _context: FrontContext): Promise<FrontParts> {
   const spec = given as SiteSpec
   const logs = openLogs(spec.log)
+  const { log } = logs
+  const site = staticFiles({ root: spec.folder })
   const rows: Row[] = [{ path: '/', kind: 'static files' }]
+  const middleware = [...(logs.access === undefined ? [] : [accessLog(logs.access)]), errorPage({ log })]
   return {
-    application: backend(() => text(200, 'hello\n'), {}),
-    serve: async (_application, socket) => {
-      const server = createServer((request, response) => {
-        logs.access?.({ method: request.method, target: request.url, status: 200, bytes: 6, duration: 1 })
-        response.end(`hello from ${process.pid}\n`)
-      })
-      await new Promise<void>((done, fail) => {
-        server.once('error', fail)
-        server.listen({ fd: socket.fd }, done)
-      })
-      return {
-        address: socket.address,
-        swap: () => {},
-        close: () =>
-          new Promise<void>((done) => {
-            server.close(() => done())
-            server.closeIdleConnections()
-          }),
-        [Symbol.asyncDispose]: () => Promise.resolve(),
-      }
-    },
-    log: logs.log,
+    application: compose(site, ...middleware),
+    serve: (application, { fd, address }) =>
+      serveHttp(application, {
+        listen: { fd, ...('path' in address && { name: address.path }) },
+        log,
+        limits: spec.maxBody === undefined ? {} : { body: spec.maxBody },
+      }),
+    log,
     report: { rows } satisfies FrontReport,
     reopen: logs.reopen,
     flush: logs.flush,
