@@ -9,7 +9,8 @@ import { GatewayError } from '../core/index.ts'
 import type { GatewayResponse, Log } from '../core/index.ts'
 import { RecordDecoder } from './decoder.ts'
 import { Exchange } from './exchange.ts'
-import type { Call, CallEnd, Line } from './exchange.ts'
+import type { Line } from './exchange.ts'
+import type { Call, CallEnd } from './call.ts'
 import { Type, protocolError, readEndRequest } from './record.ts'
 import type { EndRequest } from './record.ts'
 import { Upload, stdinEnd, writeWhole } from './stdin.ts'
@@ -29,6 +30,10 @@ export class Connection {
   /** The socket is closed, by whichever side; after the last call's `onEnd`. Set it once. */
   onClose: ((error?: unknown) => void) | undefined
   readonly peer: string
+  /** Requests that were sent over it, this one included. */
+  requests = 0
+  /** For whoever keeps connections: when it was last given back, by `performance.now()`. */
+  idleSince = 0
   readonly #socket: Socket
   readonly #decoder: RecordDecoder
   readonly #line: Line
@@ -81,6 +86,7 @@ export class Connection {
     }
     const exchange = new Exchange(call, this.#line)
     this.#exchange = exchange
+    this.requests++
     if (this.#closed) {
       exchange.taken = false
       this.#conclude(exchange, { reusable: false, error: this.#truncated(exchange), answered: false, taken: false })

@@ -4,52 +4,15 @@
 // else it becomes a stream. Half a reply is an error, never a short page. What the records are is connection.ts's business.
 // Specification: FastCGI 1.0, sections 5.3, 5.5 and 6.2; RFC 3875, section 6.
 
-import { Channel, GatewayError, HEAD_LIMIT, headEnd, isBodyless, parseHead, toResponse, withoutHeaders } from '../core/index.ts'
-import type { ByteStream, ByteString, CgiHead, GatewayRequest, GatewayResponse, Log } from '../core/index.ts'
+import { Channel, GatewayError, HEAD_LIMIT, isBodyless, toResponse, withoutHeaders } from '../core/index.ts'
+import type { CgiHead, GatewayResponse, Log } from '../core/index.ts'
+import type { Call } from './call.ts'
+import { HeadReader } from './head-reader.ts'
 import { ProtocolStatus, protocolError } from './record.ts'
 import type { EndRequest } from './record.ts'
 import { StderrLines } from './stderr.ts'
 import { hold, unhold } from './timers.ts'
 import type { Held } from './timers.ts'
-
-/** How a request left its connection. */
-export interface CallEnd {
-  /** The connection can take the next request. */
-  readonly reusable: boolean
-  /** The program's exit status, where END_REQUEST came. */
-  readonly appStatus?: number
-  /** What the client of this request got in place of a whole answer. */
-  readonly error?: unknown
-  /** Any byte about this request has come back. */
-  readonly answered: boolean
-  /** false only when not a byte of the request can have reached the application: it is safe with another one. */
-  readonly taken: boolean
-}
-
-/** One request, ready to be sent. */
-export interface Call {
-  readonly request: GatewayRequest
-  /** What `encodeRequest` made: it also tells the request id and whether the connection is kept. */
-  readonly head: ByteString
-  /** The request body: in memory, as a stream (of `request.contentLength` bytes where that is known), or none. */
-  readonly body: ByteStream | readonly Uint8Array[] | null
-  /** How much of a reply, and for how many milliseconds, may wait for its end to become a whole value. 0: none. */
-  readonly hold: { readonly bytes: number; readonly time: number }
-  /** Bytes of the reply's header block. Default 64 KiB. */
-  readonly headLimit?: number
-  /** Milliseconds until the reply's head is there, and between two reads after it; not counted while we wait for the client. */
-  readonly deadlines: { readonly firstByte: number; readonly between: number }
-  /** Bytes and milliseconds that are read on for a reply that nobody wants any more. Default 1 MiB, 5,000 ms. */
-  readonly drain?: { readonly bytes: number; readonly time: number }
-  /** What happens when the reader leaves: `close` ends the connection, which is FastCGI's abort; `drain` reads on, to keep it. Default `close`. */
-  readonly onCut?: 'drain' | 'close'
-  /** `Location: /path` alone becomes an internal redirect for the site to resolve. Default false: an ordinary 302. */
-  readonly localRedirects?: boolean
-  /** A line of FCGI_STDERR. */
-  stderr?(line: string): void
-  /** Exactly once; when the reply is whole, before it is handed on: the next request can be sent from here. */
-  onEnd(how: CallEnd): void
-}
 
 /** What an exchange needs of its connection. */
 export interface Line {
@@ -93,9 +56,7 @@ export class Exchange implements Held {
   #head: CgiHead | undefined
   /** Whatever the program sends after the head, the client must not get it. */
   #bodyless = false
-  /** Bytes of an unfinished head, in a buffer that doubles. */
-  #partial: Buffer | undefined
-  #partialLength = 0
+  readonly #headReader = new HeadReader()
   #pieces: Uint8Array[] = []
   #channel: Channel | undefined
   #discarded = 0
@@ -144,56 +105,18 @@ export class Exchange implements Held {
   }
 
   #readHead(bytes: Buffer, start: number, end: number): void {
-    let block = bytes
-    let from = start
-    let to = end
-    let at: number
-    if (this.#partialLength === 0) {
-      block = bytes.subarray(start, end)
-      from = 0
-      to = block.length
-      at = headEnd(block)
-      if (at === -1) this.#keepPartial(block)
-    } else {
-      const before = this.#partialLength
-      this.#keepPartial(bytes.subarray(start, end))
-      block = this.#partial!
-      from = 0
-      to = this.#partialLength
-      at = headEnd(block.subarray(0, to), before)
-    }
-    const limit = this.call.headLimit ?? HEAD_LIMIT
-    if ((at === -1 ? to : at) > limit) {
-      this.#refuse(
-        new GatewayError('UPSTREAM_HEAD', {
-          status: 502,
-          message: `fastcgi: the answer's head is over ${limit} bytes (${this.#line.peer})`,
-        }),
-      )
-      return
-    }
-    if (at === -1) return
+    let at
     try {
-      this.#begin(parseHead(block.toString('latin1', from, at)))
+      at = this.#headReader.push(bytes, start, end, this.call.headLimit ?? HEAD_LIMIT)
+      if (at === -1) return
+      this.#begin(this.#headReader.take())
     } catch (error) {
       this.#refuse(error)
       return
     }
-    this.#partial = undefined
-    if (at === to) return
-    if (this.#bodyless) this.#drop(to - at)
-    else this.#take(block.subarray(at, to))
-  }
-
-  #keepPartial(piece: Buffer): void {
-    const total = this.#partialLength + piece.length
-    if (this.#partial === undefined || this.#partial.length < total) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(1024, total * 2))
-      this.#partial?.copy(grown, 0, 0, this.#partialLength)
-      this.#partial = grown
-    }
-    piece.copy(this.#partial, this.#partialLength)
-    this.#partialLength = total
+    if (at === end) return
+    if (this.#bodyless) this.#drop(end - at)
+    else this.#take(bytes.subarray(at, end))
   }
 
   #begin(head: CgiHead): void {
@@ -207,7 +130,6 @@ export class Exchange implements Held {
   #refuse(error: unknown): void {
     this.#mode = DISCARD
     this.#failure = error
-    this.#partial = undefined
   }
 
   #drop(length: number): void {
@@ -398,7 +320,6 @@ export class Exchange implements Held {
     this.#mode = DISCARD
     this.#failure = error
     this.#pieces = []
-    this.#partial = undefined
     this.#fail(error)
     this.paused = false
     this.#line.cut(this, error)

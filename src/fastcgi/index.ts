@@ -1,8 +1,12 @@
 // The face of `viaduct/fastcgi`: the protocol's bytes, and the web server's side of it.
 
+export { fastcgi } from './client.ts'
+export type { FastCgiLimits, FastCgiOptions } from './client.ts'
+export { formatAddress, parseAddress } from './connect.ts'
+export { getValues } from './get-values.ts'
 export { Connection } from './connection.ts'
 export type { ConnectionOptions } from './connection.ts'
-export type { Call, CallEnd } from './exchange.ts'
+export type { Call, CallEnd } from './call.ts'
 export { RecordDecoder } from './decoder.ts'
 export type { RecordSink } from './decoder.ts'
 export { PairDecoder, decodePairs, encodePair, encodeRequest } from './params.ts'

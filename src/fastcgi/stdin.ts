@@ -156,6 +156,13 @@ export class Upload implements ByteSink {
     this.#owner.uploadFailed(error)
   }
 
+  cancelled(reason: unknown): void {
+    this.fail(
+      reason ??
+        new GatewayError('CLIENT_GONE', { status: 499, message: 'fastcgi: the request body was cancelled while it was being sent' }),
+    )
+  }
+
   #mismatch(how: string): GatewayError {
     return new GatewayError('BODY_LENGTH_MISMATCH', {
       status: 400,
