@@ -265,8 +265,10 @@ async function stopAll() {
   for (const each of started.splice(0).toReversed()) await each.stop()
 }
 
+let interrupted = false
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {
+    interrupted = true
     stopLoad()
     void stopAll().finally(() => process.exit(128 + (signal === 'SIGINT' ? 2 : 15)))
   })
@@ -275,6 +277,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 try {
   process.exitCode = (await main()) || process.exitCode
 } catch (error) {
-  process.stderr.write(`\n${error instanceof Error ? error.message : String(error)}\n`)
+  // What breaks because everything is being stopped is no news.
+  if (!interrupted) process.stderr.write(`\n${error instanceof Error ? error.message : String(error)}\n`)
   process.exitCode = 1
 }
