@@ -83,7 +83,7 @@ describe('a good exchange', () => {
       got.inform?.(103, [])
       return { status: 200, headers: ['Content-Length', '2'], body: streamOf([await collect(got.body)]), trailers: () => ['X', 'y'] }
     })
-    for (const read of ['pushed', 'iterated']) {
+    for (const way of ['pushed', 'iterated']) {
       const asked = request({
         method: 'POST',
         contentLength: 2,
@@ -92,7 +92,7 @@ describe('a good exchange', () => {
       })
       const response = await backend(asked)
       const body = response.body as ByteStream
-      if (read === 'pushed') expect((await collect(body)).toString()).toBe('ok')
+      if (way === 'pushed') expect((await collect(body)).toString()).toBe('ok')
       else for await (const chunk of body) expect(Buffer.from(chunk).toString()).toBe('ok')
       expect(response.trailers!()).toEqual(['X', 'y'])
       asked.scope.finish(sent)
