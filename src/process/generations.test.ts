@@ -169,6 +169,11 @@ describe('a reload', () => {
     expect(last(...paused, 'reload', 'pause-over 3')).toBe('')
   })
 
+  test('leaves no pause behind that could cut short the next one', () => {
+    const { story } = play('begin', 'ready 1', 'exit 1 1', 'exit 2 1', 'reload', 'exit 3 1', 'pause-over 3', 'pause-over 4')
+    expect(story.slice(4)).toEqual(['start 3', expect.stringContaining('pause 200'), '', 'start 4'])
+  })
+
   test('is not for one that is ending', () => {
     expect(last('begin', 'ready 1', 'stop', 'reload')).toBe('')
     expect(last('begin', 'ready 1', 'drain', 'reload')).toBe('')
@@ -273,6 +278,11 @@ describe('a stop', () => {
     expect(last(...events)).toBe('exit 0')
     expect(last(...events, 'pause-over 3')).toBe('')
     expect(last(...events, 'begin')).toBe('')
+  })
+
+  test('during a pause, while an old one drains, starts nothing when the pause is over', () => {
+    expect(last('begin', 'ready 1', 'reload', 'ready 2', 'exit 2 1', 'exit 3 1', 'stop')).toBe('drain 1 in 30000')
+    expect(last('begin', 'ready 1', 'reload', 'ready 2', 'exit 2 1', 'exit 3 1', 'stop', 'pause-over 4')).toBe('')
   })
 
   test('during the first start lets that one go, ready or not', () => {

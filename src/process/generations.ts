@@ -133,7 +133,7 @@ export function decideGenerations(
         ? kill(state, event.generation, 'did not end in the time it had and is killed; requests that were still running are cut')
         : nothing(state)
     case 'pause-over':
-      return state.pausing === event.generation && state.phase === 'running' ? start(state, limits) : nothing(state)
+      return state.pausing === event.generation ? start(state, limits) : nothing(state)
     case 'reload':
       return reload(state, limits)
     case 'drain':

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { has } from '../../test/peers.ts'
 import { launch } from './launch.ts'
 import type { LaunchOptions } from './launch.ts'
@@ -129,12 +129,21 @@ test('nice is added to ours', async () => {
 })
 
 describe.skipIf(process.getuid?.() !== 0 || !has('setpriv'))('a user', () => {
-  test('has its own group and none of ours', async () => {
-    expect(await said('id -un; id -gn; id -Gn', { user: 'nobody' })).toBe('nobody\nnogroup\nnogroup')
+  // Groups that a program must not inherit from us.
+  const ours = process.getgroups?.() ?? []
+  beforeAll(() => process.setgroups?.([4, 42]))
+  afterAll(() => process.setgroups?.(ours))
+
+  test.each([
+    ['has its own groups and none of ours', { user: 'nobody' }, '65534 65534 65534'],
+    ['has another group besides its own when told so', { user: 'nobody', group: 'daemon' }, '65534 1 1 65534'],
+    ['without an entry is given by numbers', { user: 54_321, group: 54_322 }, '54321 54322 54322'],
+    ['may stay the same while the group changes', { group: 'daemon' }, '0 1 1'],
+  ])('%s', async (_, options, ids) => {
+    expect(await said('echo $(id -u) $(id -g) $(id -G)', options)).toBe(ids)
   })
 
-  test('without an entry is given by numbers', async () => {
-    expect(await said('id -u; id -g; id -G', { user: 54_321, group: 54_322 })).toBe('54321\n54322\n54322')
+  test('without an entry and without a group is refused', () => {
     expect(() => launch('sh', [], { cwd: '/', env, user: 54_321 })).toThrow(expect.objectContaining({ code: 'CONFIG' }))
   })
 

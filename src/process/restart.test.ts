@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { RestartLimits, RestartMemory } from './restart.ts'
 import { WELL, emergency, restart, restartDelay } from './restart.ts'
 
 const limits = { pause: 250, longest: 30_000, calm: 60_000 }
@@ -16,13 +17,13 @@ test.each([
 })
 
 /** The pauses of something that lives `life` ms each time it is started. */
-function pauses(lives: readonly number[]): number[] {
-  let memory = { ...WELL, startedAt: 0 }
+function pauses(lives: readonly number[], options: RestartLimits = limits): number[] {
+  let memory: RestartMemory = { ...WELL, startedAt: 0 }
   let now = 0
   return lives.map((life) => {
-    now = memory.startedAt + life
-    const decision = restart(memory, now, limits)
+    const decision = restart(memory, now + life, options)
     memory = decision.memory
+    now += life + decision.delay
     return decision.delay
   })
 }
@@ -33,7 +34,12 @@ describe('what is started again', () => {
   })
 
   test('never spins, and a long pause does not count as calm', () => {
-    expect(pauses(Array.from({ length: 50 }, () => 10)).slice(8)).toEqual(Array.from({ length: 42 }, () => 30_000))
+    expect(
+      pauses(
+        Array.from({ length: 50 }, () => 10),
+        { ...limits, calm: 5000 },
+      ).slice(8),
+    ).toEqual(Array.from({ length: 42 }, () => 30_000))
   })
 
   test.each([

@@ -30,6 +30,8 @@ export interface SpawnerOptions {
   readonly helpers?: number
   /** What the helpers are written in. Default `python` (3.8 or later) where there is one, else `node`, which is half as fast. */
   readonly kind?: 'python' | 'node'
+  /** The interpreter. Default: /usr/bin/python3, else the first python3 on PATH. */
+  readonly python?: string
 }
 
 export interface Spawner extends AsyncDisposable {
@@ -85,7 +87,7 @@ class Helpers implements Spawner {
   constructor(options: SpawnerOptions) {
     const count = options.helpers ?? availableParallelism()
     this.#log = options.log
-    this.#python = options.kind === 'node' ? undefined : findPython()
+    this.#python = options.kind === 'node' ? undefined : (options.python ?? findPython())
     if (options.kind === 'python' && this.#python === undefined) {
       throw new GatewayError('CONFIG', {
         status: 500,
