@@ -53,6 +53,26 @@ export const expectClose = (): Step => (peer) => peer.closed
 /** Reads no more, so that the other side cannot write for ever. */
 export const stopReading = (): Step => (peer) => void peer.socket.pause()
 
+/** Something that the test lets happen: `until(gate.open)` in the steps, `gate.pass()` in the test. */
+export function gate(): { readonly open: Promise<void>; pass(): void } {
+  let pass!: () => void
+  const open = new Promise<void>((resolve) => {
+    pass = resolve
+  })
+  return { open, pass }
+}
+
+/** Resolves with a number that no longer grows: for what must stop by itself. */
+export async function standing(value: () => number): Promise<number> {
+  for (let last = -1, calm = 0; ;) {
+    const now = value()
+    calm = now === last ? calm + 1 : 0
+    if (calm === 4) return now
+    last = now
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
 export interface Scripted extends AsyncDisposable {
   readonly address: { readonly path: string } | { readonly host: string; readonly port: number }
   readonly requests: SeenRequest[]
