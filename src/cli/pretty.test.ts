@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { PlanEntry } from '../config/index.ts'
 import { coloursOf } from './colours.ts'
 import { accessFormatter, humanBytes, humanTime, lineFormatter } from './pretty.ts'
 import { addressText, banner, remedies, table } from './table.ts'
@@ -55,23 +56,23 @@ test.each([
 })
 
 describe('the table', () => {
-  const rows = [
-    { path: '/', kind: 'static files' },
-    { path: '*.php', kind: 'PHP', interpreter: 'php-cgi', version: '8.2.36', workers: 4 },
-    { path: '/cgi-bin/', kind: 'CGI', workers: 1 },
+  const rows: PlanEntry[] = [
+    { path: '/', kind: 'static' },
+    { path: '*.php', kind: 'php', interpreter: 'php-cgi', version: '8.2.36', workers: 4 },
+    { path: '/cgi-bin/', kind: 'cgi', workers: 1 },
   ]
-  const missing = { path: '*.php', kind: 'PHP', workers: 4, missing: { what: 'php-cgi', command: 'apt install php-cgi' } }
+  const missing: PlanEntry = { path: '*.php', kind: 'php', workers: 4, missing: { what: 'php-cgi', command: 'apt install php-cgi' } }
 
   test('is aligned', () => {
     expect(table(rows, plain).split('\n')).toEqual([
-      '  /           static files',
-      '  *.php       PHP            php-cgi 8.2.36   4 workers',
-      '  /cgi-bin/   CGI                             1 worker',
+      '  /           files',
+      '  *.php       PHP     php-cgi 8.2.36   4 workers',
+      '  /cgi-bin/   CGI                      1 worker',
     ])
   })
 
   test('has no column that nobody fills', () => {
-    expect(table([rows[0]!], plain)).toBe('  /   static files')
+    expect(table([rows[0]!], plain)).toBe('  /   files')
   })
 
   test('names what is missing, and once what would bring it', () => {
@@ -80,9 +81,9 @@ describe('the table', () => {
   })
 
   test('stands above the links', () => {
-    const text = banner({ version: '1.2.3', folder: '/srv', rows: [rows[0]!], addresses: [{ host: '::', port: 80 }] }, plain)
+    const text = banner({ version: '1.2.3', folder: '/srv', entries: [rows[0]!], addresses: [{ host: '::', port: 80 }] }, plain)
     expect(text).toBe(
-      'Viaduct 1.2.3 serves /srv\n\n  /   static files\n\n  http://localhost/  (every address of this machine)\n\n  Ctrl-C stops it',
+      'Viaduct 1.2.3 serves /srv\n\n  /   files\n\n  http://localhost/  (every address of this machine)\n\n  Ctrl-C stops it',
     )
   })
 })

@@ -167,11 +167,11 @@ type Log = ReturnType<typeof openLogs>['log']
 
 function announce(options: ServeOptions, addresses: readonly Address[], report: FrontReport, log: Log): void {
   if (formatFor(options.log.format, 2) === 'pretty') {
-    const text = banner({ version: VERSION, folder: options.folder, rows: report.rows, addresses }, coloursOf(process.stderr))
+    const text = banner({ version: VERSION, folder: options.folder, entries: report.entries, addresses }, coloursOf(process.stderr))
     process.stderr.write(`${text}\n\n`)
     return
   }
-  log.info({ version: VERSION, folder: options.folder, addresses: addresses.map(addressText), serves: report.rows }, 'viaduct serves')
+  log.info({ version: VERSION, folder: options.folder, addresses: addresses.map(addressText), serves: report.entries }, 'viaduct serves')
 }
 
 function checkFolder(folder: string): string | undefined {

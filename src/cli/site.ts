@@ -1,13 +1,11 @@
-// The parts of one front: the plan of the folder, the applications it becomes, the HTTP door in front of them.
+// The parts of one front: the plan of the folder, the site it becomes, the HTTP door in front of it.
 
-import { compose } from '../core/index.ts'
+import { buildSite, describeFolder } from '../config/index.ts'
+import type { PlanEntry } from '../config/index.ts'
 import { serveHttp } from '../http/index.ts'
-import { accessLog, errorPage } from '../middleware/index.ts'
 import type { FrontContext, FrontParts } from '../runtime/index.ts'
-import { staticFiles } from '../static/index.ts'
 import { openLogs } from './log.ts'
 import type { LogOptions } from './log.ts'
-import type { Row } from './table.ts'
 
 /** Plain data: what the command line says about the site. */
 export interface SiteSpec {
@@ -21,26 +19,21 @@ export interface SiteSpec {
 
 /** What a front tells its supervisor when it serves. */
 export interface FrontReport {
-  readonly rows: readonly Row[]
+  readonly entries: readonly PlanEntry[]
 }
 
-export async function buildFront(given: unknown, _context: FrontContext): Promise<FrontParts> {
+export async function buildFront(given: unknown, context: FrontContext): Promise<FrontParts> {
   const spec = given as SiteSpec
+  // Looked at by each generation: a reload finds what has been installed or added.
+  const plan = await describeFolder(spec.folder, spec)
   const logs = openLogs(spec.log)
-  const { log } = logs
-  const site = staticFiles({ root: spec.folder })
-  const rows: Row[] = [{ path: '/', kind: 'static files' }]
-  const middleware = [...(logs.access === undefined ? [] : [accessLog(logs.access)]), errorPage({ log })]
+  const { log, access } = logs
+  const application = await buildSite(plan, { log, guard: context.guard, ...(access !== undefined && { access }) })
   return {
-    application: compose(site, ...middleware),
-    serve: (application, { fd, address }) =>
-      serveHttp(application, {
-        listen: { fd, ...('path' in address && { name: address.path }) },
-        log,
-        limits: spec.maxBody === undefined ? {} : { body: spec.maxBody },
-      }),
+    application,
+    serve: (each, { fd, address }) => serveHttp(each, { listen: { fd, ...('path' in address && { name: address.path }) }, log }),
     log,
-    report: { rows } satisfies FrontReport,
+    report: { entries: plan.entries } satisfies FrontReport,
     reopen: logs.reopen,
     flush: logs.flush,
     close: logs.close,

@@ -1,24 +1,17 @@
 // What is said once, when the server is up: what is served, what is missing, where it is.
 
 import { describeListen } from '../runtime/index.ts'
+import type { PlanEntry } from '../config/index.ts'
 import type { Address } from '../core/index.ts'
 import type { Colours } from './colours.ts'
 
-/** One line of the table: plain data that the front sends when it serves. */
-export interface Row {
-  readonly path: string
-  readonly kind: string
-  readonly interpreter?: string
-  readonly version?: string
-  readonly workers?: number
-  readonly missing?: { readonly what: string; readonly command?: string }
-}
+const KINDS: Readonly<Record<PlanEntry['kind'], string>> = { static: 'files', php: 'PHP', cgi: 'CGI' }
 
 /** Columns are as wide as their widest cell; a column nobody fills is left out. */
-export function table(rows: readonly Row[], c: Colours): string {
-  const cells = rows.map((row) => [
+export function table(entries: readonly PlanEntry[], c: Colours): string {
+  const cells = entries.map((row) => [
     row.path,
-    row.kind,
+    KINDS[row.kind],
     row.missing === undefined
       ? [row.interpreter, row.version].filter((part) => part !== undefined).join(' ')
       : `${row.missing.what} is missing`,
@@ -28,7 +21,7 @@ export function table(rows: readonly Row[], c: Colours): string {
   const paint = [c.bold, (text: string) => text, c.dim, c.dim]
   return cells
     .map((line, i) => {
-      const missing = rows[i]!.missing !== undefined
+      const missing = entries[i]!.missing !== undefined
       const painted = line
         .map((cell, column) => ({ cell, pad: widths[column] === 0 ? -1 : widths[column]! - cell.length, column }))
         .filter(({ pad }) => pad >= 0)
@@ -38,9 +31,9 @@ export function table(rows: readonly Row[], c: Colours): string {
 }
 
 /** The command that would bring each missing thing, each once. */
-export function remedies(rows: readonly Row[], c: Colours): string {
+export function remedies(entries: readonly PlanEntry[], c: Colours): string {
   const seen = new Map<string, string | undefined>()
-  for (const { missing } of rows) if (missing !== undefined) seen.set(missing.what, missing.command)
+  for (const { missing } of entries) if (missing !== undefined) seen.set(missing.what, missing.command)
   const lines = [...seen].filter(([, command]) => command !== undefined).map(([what, command]) => `  ${what}:  ${c.bold(command!)}`)
   return lines.length === 0 ? '' : `${c.yellow('To get what is missing')}\n${lines.join('\n')}`
 }
@@ -55,17 +48,17 @@ export function addressText(address: Address): string {
 export interface Banner {
   readonly version: string
   readonly folder: string
-  readonly rows: readonly Row[]
+  readonly entries: readonly PlanEntry[]
   readonly addresses: readonly Address[]
 }
 
-export function banner({ version, folder, rows, addresses }: Banner, c: Colours): string {
+export function banner({ version, folder, entries, addresses }: Banner, c: Colours): string {
   const every = addresses.some((address) => 'host' in address && (address.host === '::' || address.host === '0.0.0.0'))
   const links = addresses.map((address) => `  ${c.cyan(addressText(address))}`)
   return [
     `${c.bold('Viaduct')} ${version} serves ${folder}`,
-    table(rows, c),
-    remedies(rows, c),
+    table(entries, c),
+    remedies(entries, c),
     links.join('\n') + (every ? c.dim('  (every address of this machine)') : ''),
     c.dim('  Ctrl-C stops it'),
   ]
