@@ -1,7 +1,6 @@
 // One program that a spawning helper runs, from the front's side: its connection, its reports, its end.
 
 import { constants } from 'node:os'
-import { getSystemErrorName } from 'node:util'
 import type { Socket } from 'node:net'
 import { GatewayError, describe } from '../core/index.ts'
 import { LineSplitter } from './lines.ts'
@@ -63,8 +62,11 @@ export interface HelperSide {
   stuck(): void
   /** Its socket cannot be connected to. */
   unreachable(): void
+  /** There is nothing more to hear of this program. */
+  gone(): void
 }
 
+const errors = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]))
 const names = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]))
 /** How long a connection that closed may be ahead of the report that says why. */
 const REPORT_DELAY = 2000
@@ -126,21 +128,20 @@ export class Running implements Program {
     else this.#helper.kill(number)
   }
 
-  /** @returns whether this was the last there is to hear of it. */
-  take(report: Report): boolean {
+  take(report: Report): void {
     switch (report.type) {
       case 'started':
         clearTimeout(this.#watch)
         this.pid = report.pid
         if (this.#doom !== undefined) this.#helper.kill(this.#doom)
-        return false
+        return
       case 'stderr':
         this.#lines ??= new LineSplitter((line) => this.onStderr?.(line))
         this.#lines.push(report.bytes, performance.now())
-        return false
+        return
       case 'failed':
-        this.#end({ ...UNKNOWN, error: this.#refused(report.stage, getSystemErrorName(-report.errno)) })
-        return true
+        this.#end({ ...UNKNOWN, error: this.#refused(report.stage, errors.get(report.errno) ?? `error ${report.errno}`) })
+        return
       case 'exited':
         this.#end({
           code: report.signal === 0 ? report.code : undefined,
@@ -151,12 +152,12 @@ export class Running implements Program {
           systemTime: report.systemTime * 1000,
           maxRss: report.maxRss,
         })
-        return !report.left
+        return
       case 'gone':
         this.#go()
-        return true
+        return
       case 'ready':
-        return false
+        return
     }
   }
 
@@ -177,6 +178,7 @@ export class Running implements Program {
         message: `process: ${this.#spec.file} ${name}: the spawning helper ended with ${how}`,
       }),
     })
+    this.#go()
   }
 
   #closed(failure: unknown): void {
@@ -210,6 +212,7 @@ export class Running implements Program {
   #go(): void {
     if (this.gone) return
     this.gone = true
+    this.#helper.gone()
     this.onGone?.()
   }
 

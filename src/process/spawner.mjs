@@ -32,6 +32,7 @@ const path = process.argv[2]
 const programs = new Map()
 const lingering = new Map()
 const joined = new Map()
+const waiting = new Map()
 
 process.umask(0o022)
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1']) process.on(name, () => {})
@@ -109,13 +110,27 @@ function take(connection, fd, [textLength], block) {
   const parts = block.toString('latin1', 0, textLength).split('\0')
   const token = Number(parts[1])
   if (parts[0] === 'join') {
-    joined.set(token, connection)
+    const program = waiting.get(token)
+    waiting.delete(token)
+    if (program === undefined) joined.set(token, connection)
+    else program(connection)
     return
   }
-  const other = joined.get(token)
+  const go = (other) => {
+    clearTimeout(late)
+    begin(token, connection, fd, parts, block.subarray(textLength), other)
+  }
+  // Frames are read side by side here: a program's may be whole before that of its input.
+  const wait = parts[2] === 'joined' && !joined.has(token)
+  const late = wait ? setTimeout(() => waiting.delete(token) && go(undefined), FRAME_TIMEOUT) : undefined
+  if (wait) waiting.set(token, go)
+  else go(joined.get(token))
   joined.delete(token)
+}
+
+function begin(token, connection, fd, parts, data, other) {
   try {
-    start(token, fd, parts, block.subarray(textLength), other)
+    start(token, fd, parts, data, other)
   } catch (error) {
     refuse(token, AT_FRAME, Math.abs(error.errno ?? constants.errno.EINVAL))
   } finally {

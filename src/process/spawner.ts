@@ -8,7 +8,7 @@
 import { mkdtempSync, rmdirSync, unlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
-import { availableParallelism, tmpdir } from 'node:os'
+import { availableParallelism, constants, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { GatewayError } from '../core/index.ts'
@@ -134,6 +134,7 @@ class Helpers implements Spawner {
       kill: (signal) => helper.control.write(encodeKill(token, signal), 'latin1'),
       stuck: () => helper.child.kill('SIGKILL'),
       unreachable: () => this.#retire(helper),
+      gone: () => this.#gone(helper, token),
     })
     if (helper.programs.size === 0) helper.control.ref()
     helper.programs.set(token, program)
@@ -244,9 +245,13 @@ class Helpers implements Spawner {
       return
     }
     const program = helper.programs.get(report.token)
-    if (program === undefined || !program.take(report)) return
-    helper.programs.delete(report.token)
-    if (helper.programs.size > 0) return
+    if (program !== undefined) program.take(report)
+    // Given up for lost while it was being started: nobody else would end it.
+    else if (report.type === 'started') helper.control.write(encodeKill(report.token, constants.signals.SIGKILL), 'latin1')
+  }
+
+  #gone(helper: Helper, token: number): void {
+    if (!helper.programs.delete(token) || helper.programs.size > 0) return
     if (helper.retired) this.#end(helper)
     else helper.control.unref()
   }
@@ -280,7 +285,6 @@ class Helpers implements Spawner {
     helper.control.destroy()
     removeSocket(helper.path)
     for (const program of helper.programs.values()) program.lose(how)
-    helper.programs.clear()
     if (this.#slots[helper.slot] === helper) this.#slots[helper.slot] = undefined
     // What it started is now without a parent; those that changed their group are still of its session.
     const sweep = killSession(helper.child.pid).finally(() => {
