@@ -26,33 +26,48 @@ interface Slot<W> {
   busy: boolean
 }
 
+// Most waits are over before a client could leave, and making a signal and listening to it costs more than the rest of a wait.
+const LOOK = 100
+
 /** A request in the queue, linked both ways: one that leaves costs the same wherever it stands. */
 class Waiter<W> {
-  readonly deadline: number
-  readonly signal: AbortSignal | undefined
+  readonly since: number
   readonly resolve: (worker: W) => void
   readonly reject: (error: unknown) => void
-  readonly #leave: (waiter: Waiter<W>) => void
+  readonly #request: { readonly signal: AbortSignal } | undefined
+  readonly #leave: (waiter: Waiter<W>, reason: unknown) => void
+  #signal: AbortSignal | undefined
   before: Waiter<W> | undefined
   behind: Waiter<W> | undefined
 
   constructor(
-    deadline: number,
-    signal: AbortSignal | undefined,
+    since: number,
+    request: { readonly signal: AbortSignal } | undefined,
     settle: { resolve: (worker: W) => void; reject: (error: unknown) => void },
-    leave: (waiter: Waiter<W>) => void,
+    leave: (waiter: Waiter<W>, reason: unknown) => void,
   ) {
-    this.deadline = deadline
-    this.signal = signal
+    this.since = since
     this.resolve = settle.resolve
     this.reject = settle.reject
+    this.#request = request
     this.#leave = leave
-    signal?.addEventListener('abort', this)
+  }
+
+  /** It has waited long enough to be worth a look whether anybody still wants the answer. */
+  look(): void {
+    if (this.#signal !== undefined || this.#request === undefined) return
+    this.#signal = this.#request.signal
+    if (this.#signal.aborted) this.handleEvent()
+    else this.#signal.addEventListener('abort', this)
+  }
+
+  unlook(): void {
+    this.#signal?.removeEventListener('abort', this)
   }
 
   /** The waiter is its own listener. */
   handleEvent(): void {
-    this.#leave(this)
+    this.#leave(this, this.#signal?.reason)
   }
 }
 
@@ -74,7 +89,7 @@ export class Dispatcher<W> {
 
   /**
    * A worker at once if one is idle, else a promise of one. Refused with QUEUE_FULL, QUEUE_TIMEOUT or CLOSED (each 503); with the
-   * signal's reason when the request is aborted while it waits, which is the only time its signal is touched.
+   * signal's reason when the request is aborted while it waits. The signal is touched only after a wait of 100 ms.
    * A worker that was handed over may die before the promise's continuation runs: the caller finds out by using it.
    * The refusal is always a rejection, never a throw.
    */
@@ -169,6 +184,8 @@ export class Dispatcher<W> {
     this.#closed ??= error ?? closed(this.#options.name)
     const reason = error ?? this.#closed
     while (this.#first !== undefined) this.#take(this.#first).reject(reason)
+    clearTimeout(this.#sweep)
+    this.#sweep = undefined
     this.#settled()
   }
 
@@ -187,31 +204,36 @@ export class Dispatcher<W> {
   #wait(request: { readonly signal: AbortSignal } | undefined): Promise<W> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed as Error)
     if (this.#waiting >= this.#options.maxQueue) return Promise.reject(this.#refusal('QUEUE_FULL'))
-    const signal = request?.signal
-    if (signal?.aborted === true) return Promise.reject(signal.reason as Error)
     const { promise, resolve, reject } = deferred<W>()
-    const waiter = new Waiter<W>(performance.now() + this.#options.queueTimeout, signal, { resolve, reject }, this.#aborted)
+    const waiter = new Waiter<W>(performance.now(), request, { resolve, reject }, this.#aborted)
     waiter.before = this.#last
     if (this.#last === undefined) this.#first = waiter
     else this.#last.behind = waiter
     this.#last = waiter
     this.#waiting++
-    this.#sweep ??= setTimeout(this.#swept, this.#options.queueTimeout)
+    this.#sweep ??= setTimeout(this.#swept, Math.min(LOOK, this.#options.queueTimeout))
     return promise
   }
 
-  readonly #aborted = (waiter: Waiter<W>): void => {
-    this.#take(waiter).reject(waiter.signal?.reason)
+  readonly #aborted = (waiter: Waiter<W>, reason: unknown): void => {
+    this.#take(waiter).reject(reason)
     this.#settled()
   }
 
-  /** All wait equally long, so the first is the oldest: one timer, set to whoever was first when it last went off. */
+  /** One timer for all that wait, which come in the order of their time. It outlives an empty queue: a busy pool's is empty often. */
   readonly #swept = (): void => {
     this.#sweep = undefined
-    const now = performance.now()
     // A timer may go off a fraction of a millisecond early.
-    while (this.#first !== undefined && this.#first.deadline <= now + 1) this.#take(this.#first).reject(this.#refusal('QUEUE_TIMEOUT'))
-    if (this.#first !== undefined) this.#sweep = setTimeout(this.#swept, this.#first.deadline - now)
+    const now = performance.now() + 1
+    const { queueTimeout } = this.#options
+    while (this.#first !== undefined && now - this.#first.since >= queueTimeout)
+      this.#take(this.#first).reject(this.#refusal('QUEUE_TIMEOUT'))
+    for (let waiter = this.#first; waiter !== undefined && now - waiter.since >= LOOK;) {
+      const { behind } = waiter
+      waiter.look()
+      waiter = behind
+    }
+    if (this.#first !== undefined) this.#sweep = setTimeout(this.#swept, Math.min(LOOK, queueTimeout - (now - this.#first.since) + 1))
     this.#settled()
   }
 
@@ -220,12 +242,8 @@ export class Dispatcher<W> {
     else waiter.before.behind = waiter.behind
     if (waiter.behind === undefined) this.#last = waiter.before
     else waiter.behind.before = waiter.before
-    waiter.signal?.removeEventListener('abort', waiter)
+    waiter.unlook()
     this.#waiting--
-    if (this.#waiting === 0) {
-      clearTimeout(this.#sweep)
-      this.#sweep = undefined
-    }
     return waiter
   }
 
