@@ -45,6 +45,13 @@ function alive(pid: number): boolean {
   }
 }
 
+function script(name: string, text: string): ProgramSpec {
+  writeFileSync(join(folder, name), text, { mode: 0o755 })
+  return { file: join(folder, name), argv: [name], env: [], cwd: '/' }
+}
+
+const descriptors = (pid: number | 'self'): number => readdirSync(`/proc/${pid}/fd`).length
+
 const firstLine = (program: Program): Promise<string> =>
   new Promise((resolve) => {
     let text = ''
@@ -81,24 +88,20 @@ describe.each(kinds)('a spawner in %s', (kind) => {
     expect(env.filter((line) => !/^(PWD|SHLVL|OLDPWD|_)=/.test(line)).sort()).toEqual(['A=a=b', 'B=2', 'c'])
   })
 
-  test('gives a program no descriptor but the three, no signal mask, default actions and umask 022', async () => {
+  test('gives a program no descriptor but the three, no signal mask, default actions, umask 022 and a group of its own', async () => {
     const run = await outcome(
-      spawner.run(
-        sh(
-          'umask; for f in $(seq 0 300); do [ -e /proc/$$/fd/$f ] && echo $f; done; grep -E "^Sig(Blk|Ign|Cgt)" /proc/$$/status; ps -o pid=,pgid= -p $$',
-        ),
-      ),
+      spawner.run(sh('umask; for f in $(seq 0 300); do [ -e /proc/$$/fd/$f ] && echo $f; done; ps -o pid=,pgid= -p $$')),
     )
-    const [umask, ...rest] = run.stdout.trim().split('\n')
-    expect(umask).toBe('0022')
-    const fds = rest.filter((line) => /^\d+$/.test(line))
-    expect(fds).toEqual(['0', '1', '2'])
-    const signals = Object.fromEntries(rest.filter((line) => line.startsWith('Sig')).map((line) => line.split(/:\s+/)))
+    const rest = run.stdout.trim().split('\n')
+    const [pid, group] = rest.pop()!.trim().split(/\s+/)
+    expect(group).toBe(pid)
+    expect(rest).toEqual(['0022', '0', '1', '2'])
+    const status = (await outcome(spawner.run(sh('exec grep -E "^Sig(Blk|Ign|Cgt)" /proc/self/status')))).stdout
+    const signals = Object.fromEntries(status.split('\n').map((line) => line.split(/:\s+/)))
     expect(signals['SigBlk']).toMatch(/^0+$/)
+    expect(signals['SigCgt']).toMatch(/^0+$/)
     // The C library may ignore its own two, 32 and 33.
     expect(BigInt(`0x${signals['SigIgn']}`) & ~0x180000000n).toBe(0n)
-    const [pid, group] = rest.at(-1)!.trim().split(/\s+/)
-    expect(group).toBe(pid)
   })
 
   test('passes bytes that travel with the order, and input ends after them', async () => {
@@ -175,10 +178,6 @@ describe.each(kinds)('a spawner in %s', (kind) => {
   })
 
   test('says so when an interpreter, an executable format or the working directory is missing', async () => {
-    const script = (name: string, text: string): ProgramSpec => {
-      writeFileSync(join(folder, name), text, { mode: 0o755 })
-      return { file: join(folder, name), argv: [name], env: [], cwd: '/' }
-    }
     expect((await outcome(spawner.run(script('crlf', '#!/bin/sh\r\necho\r\n')))).error).toMatchObject({
       errno: 'ENOENT',
       message: expect.stringContaining('CR LF'),
@@ -239,16 +238,15 @@ describe.each(kinds)('a spawner in %s', (kind) => {
   })
 
   test('leaves no descriptor behind', async () => {
-    const count = (): number => readdirSync('/proc/self/fd').length
     await outcome(spawner.run(sh('cat')))
-    const helper = (): number => readdirSync(`/proc/${spawner.pids[0]}/fd`).length
-    const before = [count(), helper()]
+    const [helper] = spawner.pids
+    const before = [descriptors('self'), descriptors(helper!)]
     await Promise.all(
       Array.from({ length: 50 }, (_, i) =>
         outcome(spawner.run({ ...sh('cat >/dev/null; echo x >&2'), input: i % 2 === 0 ? [Buffer.from('x')] : 'none' })),
       ),
     )
-    await until(() => count() <= before[0]! && helper() <= before[1]!)
+    await until(() => descriptors('self') <= before[0]! && descriptors(helper!) <= before[1]!)
   })
 
   test('replaces a helper that was killed; its programs are killed, and their ends reported as lost', async () => {
