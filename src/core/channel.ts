@@ -104,10 +104,11 @@ export class Channel implements ByteStream, ByteSink {
     const sink = this.#sink
     const waiting = this.#waiting
     this.#waiting = undefined
-    this.#error = cancelled(reason)
-    this.#drop(reason)
     // A reader that somebody else cuts off must not take it for the end.
-    waiting?.reject(this.#error)
+    const error = cancelled(reason)
+    this.#error = waiting === undefined ? error : undefined
+    this.#drop(reason)
+    waiting?.reject(error)
     sink?.cancelled?.(reason)
   }
 
