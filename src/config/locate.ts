@@ -32,7 +32,8 @@ export type Located =
   | { readonly kind: 'php' | 'cgi'; readonly script: ByteString; readonly pathInfo: ByteString }
   /** A folder asked for without its slash. */
   | { readonly kind: 'folder' }
-  | { readonly kind: 'refused'; readonly status: 403 | 404; readonly reason: string }
+  /** `program`: it would be one, had it the execute bit. */
+  | { readonly kind: 'refused'; readonly status: 403 | 404; readonly reason: string; readonly program?: ByteString }
   | { readonly kind: 'nothing' }
 
 const NOTHING: Located = { kind: 'nothing' }
@@ -71,7 +72,7 @@ function asFile(settings: LocateSettings, path: ByteString, look: Look, rest: By
   }
   if (isProgram(path)) {
     if (look.executable === true) return { kind: 'cgi', script: path, pathInfo: rest }
-    return { kind: 'refused', status: 403, reason: `it is not executable; if it is a program: chmod +x` }
+    return { kind: 'refused', status: 403, reason: 'it is not executable', program: path }
   }
   if (rest !== '') return NOTHING
   if (isHidden(path) || isHidden(inner)) return { kind: 'refused', status: 404, reason: 'program sources and configuration are not served' }

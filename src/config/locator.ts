@@ -5,6 +5,7 @@ import { locate } from './locate.ts'
 import { percentEncode } from '../core/index.ts'
 import type { ByteString, Changes } from '../core/index.ts'
 import type { Root } from '../static/index.ts'
+import type { Missing } from './interpreter.ts'
 import type { LocateSettings, Located, Probe } from './locate.ts'
 
 export interface LocatorOptions extends LocateSettings {
@@ -12,6 +13,8 @@ export interface LocatorOptions extends LocateSettings {
   readonly age?: number
   /** Paths remembered; they come from outside. Default 8192. */
   readonly entries?: number
+  /** What is missing for a script that was found, remembered with it. */
+  readonly inspect?: (located: Located) => Promise<Missing | undefined>
   /** For tests: milliseconds. */
   readonly clock?: () => number
 }
@@ -20,6 +23,8 @@ export interface LocatorOptions extends LocateSettings {
 export interface Found {
   readonly located: Located
   readonly changes: Changes | undefined
+  /** What has to be installed before the script can run. */
+  readonly lacks: Missing | undefined
   readonly checked: number
 }
 
@@ -67,7 +72,8 @@ export class Locator {
     const checked = this.#clock()
     const located = await locate(this.#probe, this.#options, path)
     const script = located.kind === 'php' || located.kind === 'cgi'
-    const found = { located, changes: script ? this.changes('', located.script, located.pathInfo) : undefined, checked }
+    const changes = script ? this.changes('', located.script, located.pathInfo) : undefined
+    const found = { located, changes, lacks: await this.#options.inspect?.(located), checked }
     // Taken out first: an entry that is renewed goes to the end of the line, and the oldest is the first to go.
     this.#known.delete(path)
     this.#known.set(path, found)

@@ -24,7 +24,7 @@ describe('a conditional request', () => {
     [{ 'If-Modified-Since': after }, 'not modified'],
     [{ 'If-Modified-Since': before }, 'whole'],
     [{ 'If-Modified-Since': 'yesterday' }, 'whole'],
-    [{ 'If-None-Match': '"abc"', 'Cache-Control': 'no-cache' }, 'whole'],
+    [{ 'If-None-Match': '"abc"', 'Cache-Control': 'no-cache' }, 'not modified'],
     [{ 'If-Match': '"abc"' }, 'whole'],
     [{ 'If-Match': '*' }, 'whole'],
     [{ 'If-Match': '"x"' }, 'precondition failed'],
