@@ -2,7 +2,29 @@
 
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
-import type { Address } from '../src/core/index.ts'
+import { serveHttp } from '../src/http/index.ts'
+import type { HttpOptions } from '../src/http/index.ts'
+import type { Address, Application, Log, Server } from '../src/core/index.ts'
+
+export interface TestDoor extends AsyncDisposable {
+  readonly address: Address
+  readonly server: Server
+  /** What it logged: `level message`. */
+  readonly lines: string[]
+}
+
+/** A door on a free port that logs into a list, and that does not wait for anything when the test is over. */
+export async function door(application: Application, options: HttpOptions = {}): Promise<TestDoor> {
+  const lines: string[] = []
+  const line =
+    (level: string) =>
+    (_: object, message: string): void => {
+      lines.push(`${level} ${message}`)
+    }
+  const log: Log = { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') }
+  const server = await serveHttp(application, { log, ...options })
+  return { address: server.address, server, lines, [Symbol.asyncDispose]: () => server.close(0) }
+}
 
 export interface RawClient extends AsyncDisposable {
   readonly socket: Socket
@@ -61,7 +83,10 @@ export async function raw(address: Address, text: string = ''): Promise<RawClien
     },
     until(needle) {
       return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => settle(new Error(`no ${String(needle)} within 10 s, but ${JSON.stringify(received.slice(0, 500))}`)), 10_000)
+        const timer = setTimeout(
+          () => settle(new Error(`no ${String(needle)} within 10 s, but ${JSON.stringify(received.slice(0, 500))}`)),
+          10_000,
+        )
         const settle = (error?: Error): void => {
           clearTimeout(timer)
           waiting.delete(look)

@@ -10,6 +10,9 @@ import type { Incoming } from './incoming.ts'
 const CONNECTION = Symbol('viaduct connection')
 type Marked = Socket & { [CONNECTION]?: Connection }
 
+/** A unix socket's ends have no address. */
+const nowhere: Endpoint = { address: '', port: 0 }
+
 export class Connection {
   readonly door: Door
   readonly socket: Socket
@@ -32,8 +35,8 @@ export class Connection {
   seenBytes = 0
   /** Whether the socket's own timer runs: only for a client that does not take its answer as fast as we could give it. */
   armed = false
-  #remote: Endpoint | undefined
-  #local: Endpoint | undefined
+  remote: Endpoint = nowhere
+  local: Endpoint = nowhere
 
   constructor(door: Door, socket: Socket) {
     this.door = door
@@ -45,12 +48,11 @@ export class Connection {
     return (socket as Marked)[CONNECTION]
   }
 
-  get remote(): Endpoint {
-    return (this.#remote ??= endpoint(this.socket.remoteAddress, this.socket.remotePort))
-  }
-
-  get local(): Endpoint {
-    return (this.#local ??= endpoint(this.socket.localAddress, this.socket.localPort))
+  /** Asks the system who is at both ends, once there is a request to tell: after the connection is gone, nobody knows any more. */
+  locate(): void {
+    const { socket } = this
+    this.remote = endpoint(socket.remoteAddress, socket.remotePort)
+    this.local = endpoint(socket.localAddress, socket.localPort)
   }
 
   /** @returns whether it is the only one, so that it can be worked on now. */
@@ -99,8 +101,6 @@ export class Connection {
     this.socket.end()
   }
 }
-
-const nowhere: Endpoint = { address: '', port: 0 }
 
 function endpoint(address: string | undefined, port: number | undefined): Endpoint {
   if (address === undefined || port === undefined) return nowhere

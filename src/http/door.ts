@@ -14,8 +14,12 @@ import type { HttpLimits } from './limits.ts'
 
 /** Requests that may wait on one connection. Clients that pipeline at all send a few. */
 const PIPELINE_LIMIT = 128
-/** How long a connection that has not yet sent anything may stay when the door closes: its first request may be on its way. */
+/**
+ * When the door closes, a request may be on its way: so long a connection may stay that has not sent anything yet,
+ * and one whose last answer is so recent that no sweep has found it idle.
+ */
 const FRESH_GRACE = 500
+const RECENT_GRACE = 100
 
 export class Door {
   application: Application
@@ -64,14 +68,18 @@ export class Door {
     server.on('clientError', (error, socket) => this.#onClientError(error, socket as Socket))
     server.on('timeout', (socket) => onTimeout(socket))
     server.on('drop', () => log.warn({ limit: limits.connections }, 'http: limits.connections is reached, a connection was refused'))
-    server.on('error', (error) => log.error({ error: describe(error) }, 'http: the listening socket'))
     this.#sweeper = setInterval(() => this.#sweep(), this.#interval).unref()
+  }
+
+  /** What befalls the listening socket once it listens; without a listener it would end the process. */
+  watch(): void {
+    this.server.on('error', (error) => this.#log.error({}, `http: the listening socket: ${describe(error)}`))
   }
 
   readonly track = (work: Promise<unknown>): void => {
     const settled = work.then(
       () => {},
-      (error: unknown) => this.#log.error({ error: describe(error) }, 'http: work after a response failed'),
+      (error: unknown) => this.#log.error({}, `http: work after a response failed: ${describe(error)}`),
     )
     this.#work.add(settled)
     void settled.then(() => {
@@ -119,11 +127,14 @@ export class Door {
     // Not node's own close, which ends idle connections at once, with requests that are on the wire already.
     const stopped = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()))
     const begin = Date.now()
+    const recent = new Set<Connection>()
+    for (const connection of this.connections) if (connection.requests !== connection.seenRequests) recent.add(connection)
+    const reap = (): void => this.#reap(recent, grace === 0 ? Number.POSITIVE_INFINITY : Date.now() - begin)
     // One round to read what has arrived, one to be sure.
     await turn()
     await turn()
-    const reaper = setInterval(() => this.#reap(Date.now() - begin >= Math.min(FRESH_GRACE, grace)), Math.min(50, this.#interval))
-    this.#reap(false)
+    reap()
+    const reaper = setInterval(reap, 25)
     let timer: NodeJS.Timeout | undefined
     const deadline = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, grace)
@@ -151,7 +162,7 @@ export class Door {
     const connection = Connection.of(incoming.socket)
     // What comes after the last answer of a connection is not answered (RFC 9112, 9.6).
     if (connection === undefined || connection.lingering) return
-    connection.requests++
+    if (connection.requests++ === 0) connection.locate()
     const head =
       connection.queued < PIPELINE_LIMIT
         ? examine(incoming, this.limits)
@@ -166,7 +177,7 @@ export class Door {
   #onExpectation(incoming: Incoming, outgoing: Outgoing): void {
     const connection = Connection.of(incoming.socket)
     if (connection === undefined || connection.lingering) return
-    connection.requests++
+    if (connection.requests++ === 0) connection.locate()
     this.enter(new Exchange(connection, incoming, outgoing, refusal(417, 'an expectation other than 100-continue'), false))
   }
 
@@ -178,13 +189,17 @@ export class Door {
       socket.destroy()
       return
     }
-    this.#log.debug({ remote: connection.remote.address, code: error.code, status }, `http: refused what a client sent: ${error.message}`)
+    this.#log.debug({ remote: socket.remoteAddress, code: error.code, status }, `http: refused what a client sent: ${error.message}`)
     const { first } = connection
     if (first?.outgoing.headersSent === true) {
       socket.destroy()
       return
     }
-    for (let exchange = first; exchange !== undefined; exchange = exchange.next) exchange.cut(error)
+    const reason =
+      error.code === 'HPE_INVALID_EOF_STATE'
+        ? new GatewayError('CLIENT_GONE', { status: 499, message: 'http: the client has gone in the middle of its request' })
+        : refusal(status, error.message)
+    for (let exchange = first; exchange !== undefined; exchange = exchange.next) exchange.cut(reason)
     socket.write(bare(status), 'latin1')
     connection.linger()
   }
@@ -216,15 +231,19 @@ export class Door {
     }
   }
 
-  /** While closing: ends what has no request. */
-  #reap(fresh: boolean): void {
+  /** While closing, for `elapsed` milliseconds: ends what has no request. */
+  #reap(recent: Set<Connection>, elapsed: number): void {
     for (const connection of this.connections) {
       const { socket } = connection
       if (connection.first !== undefined || connection.lingering || connection.upgraded) continue
       if (connection.draining?.complete === false) continue
-      if (connection.requests === 0) {
-        if (fresh && socket.bytesRead === 0) socket.destroySoon()
-      } else if (connection.requests !== connection.seenRequests || socket.bytesRead === connection.seenBytes) socket.destroySoon()
+      if (connection.requests !== connection.seenRequests) {
+        connection.seenRequests = connection.requests
+        connection.seenBytes = socket.bytesRead
+      }
+      const stays = connection.requests === 0 ? FRESH_GRACE : recent.has(connection) ? RECENT_GRACE : 0
+      // More bytes than at the last look are the beginning of a request.
+      if (elapsed >= stays && socket.bytesRead === connection.seenBytes) socket.destroySoon()
     }
   }
 

@@ -180,7 +180,9 @@ export class Exchange {
 
   /** The client did something after which it can get no answer. */
   cut(error: unknown): void {
-    if (this.outcome === undefined) this.#finish({ kind: 'cut', status: this.status, bytes: this.bytes, error })
+    if (this.outcome !== undefined) return
+    this.reading?.fail(error)
+    this.#finish({ kind: 'cut', status: this.status, bytes: this.bytes, error })
   }
 
   /** The connection is done with this answer, one way or the other. */
@@ -202,6 +204,8 @@ export class Exchange {
     const { door } = connection
     const { requestsPerConnection } = door.limits
     if (this.#left() > door.limits.drainBytes || (this.#expectsContinue && this.#left() > 0)) return (this.#lingers = true)
+    // Behind a request with an Upgrade and no body, node's parser drops what came in the same read, whether anybody upgrades or not.
+    if (this.contentLength === 0 && this.incoming.facts?.upgrade === true) return true
     return door.closing || (requestsPerConnection > 0 && connection.requests >= requestsPerConnection)
   }
 

@@ -35,7 +35,7 @@ export function offerUpgrades(door: Door): void {
 
 function offer(door: Door, connection: Connection, incoming: Incoming, rest: Buffer): void {
   const { socket } = connection
-  connection.requests++
+  if (connection.requests++ === 0) connection.locate()
   connection.upgraded = true
   const outgoing = new Outgoing(incoming)
   // No parser reads from this connection any more, so this answer is its last.
