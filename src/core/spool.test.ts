@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -198,6 +199,25 @@ describe('spooling is refused, and nothing leaks, when the body', () => {
     expect(budget.used).toBe(0)
     rmSync(place, { force: true })
   })
+})
+
+test('a disk that is full is a 507, the source is cancelled, and nothing stays open', () => {
+  // A limit on the size of files stands for the end of the disk; the program is the built one, for node alone runs no TypeScript.
+  const program = `
+    import { readdirSync, readlinkSync } from 'node:fs'
+    import { Channel, spool, spoolMemory } from '${new URL('../../dist/core/index.js', import.meta.url).href}'
+    let cancelled
+    const body = new Channel({ onDrain: () => body.write(new Uint8Array(10_000)), onCancel: (reason) => (cancelled = reason.code) })
+    const spooling = spool(body, { memory: 1000, directory: '${directory}' })
+    while (body.write(new Uint8Array(10_000)));
+    const error = await spooling.then(() => ({}), (error) => error)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const held = readdirSync('/proc/self/fd').filter((fd) => { try { return readlinkSync('/proc/self/fd/' + fd).startsWith('${directory}') } catch { return false } })
+    console.log(JSON.stringify({ code: error.code, status: error.status, cause: error.cause?.code, cancelled, used: spoolMemory.used, held: held.length }))`
+  const shell = `trap '' XFSZ; ulimit -f 100; exec "$0" --input-type=module -e "$1"`
+  const output = execFileSync('sh', ['-c', shell, process.execPath, program], { encoding: 'utf8' })
+  expect(JSON.parse(output)).toEqual({ code: 'UNAVAILABLE', status: 507, cause: 'EFBIG', cancelled: 'UNAVAILABLE', used: 0, held: 0 })
+  expect(readdirSync(directory)).toEqual([])
 })
 
 test('the shared budget is empty when everything was closed', () => {
