@@ -117,6 +117,34 @@ export async function talk(address: Address, text: string): Promise<string> {
   return all
 }
 
+/** A promise and the means to settle it. */
+export function later<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+  let settle!: (value: T) => void
+  const promise = new Promise<T>((resolve) => {
+    settle = resolve
+  })
+  return { promise, resolve: settle }
+}
+
+/** Waits until it is true, for what has no event. */
+export async function when(condition: () => boolean, milliseconds: number = 10_000): Promise<void> {
+  const end = Date.now() + milliseconds
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`it did not become true within ${milliseconds} ms: ${String(condition)}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+/** Waits until a number stays what it is for a moment. */
+export async function steady(value: () => number): Promise<number> {
+  let last = Number.NaN
+  while (value() !== last) {
+    last = value()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  return last
+}
+
 /** The status of the first response in it. */
 export function statusOf(wire: string): number {
   return Number(/^HTTP\/1\.1 (\d{3}) /.exec(wire)?.[1] ?? 0)

@@ -1,20 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { bodyOf, door, fieldOf, raw, statusOf, talk } from '../../test/http-raw.ts'
+import { bodyOf, door, fieldOf, later, raw, statusOf, steady, talk, when } from '../../test/http-raw.ts'
 import { GatewayError, collect, pump, text } from '../core/index.ts'
 import type { Application, ByteStream, Outcome } from '../core/index.ts'
 
 const echo: Application = async (request) => ({ status: 200, headers: [], body: await collect(request.body) })
 
-/** Waits until it is true, for what has no event. */
-async function when(condition: () => boolean): Promise<void> {
-  const end = Date.now() + 10_000
-  while (!condition()) {
-    if (Date.now() > end) throw new Error('it did not become true within 10 s')
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
-
 const post = (fields: string, body = ''): string => `POST / HTTP/1.1\r\nHost: a\r\n${fields}\r\n${body}`
+
+const expectant = (length: number): string => post(`Expect: 100-continue\r\nContent-Length: ${length}\r\n`)
+const refuse: Application = () => text(403, 'forbidden')
 
 describe('a request body', () => {
   test.each([
@@ -134,11 +128,7 @@ describe('a request body', () => {
     const block = Buffer.alloc(1_000_000)
     for (let i = 0; i < 50; i++) client.send(block)
     // The kernel's buffers take a few megabytes; when nothing moves any more, it is the reader that holds it.
-    let last = -1
-    while (client.socket.writableLength !== last) {
-      last = client.socket.writableLength
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
+    await steady(() => client.socket.writableLength)
     expect(client.socket.writableLength).toBeGreaterThan(20_000_000)
     expect(taken).toBeLessThan(1_000_000)
     more = true
@@ -170,21 +160,16 @@ describe('a request body', () => {
 })
 
 describe('100 Continue', () => {
-  const expectant = (length: number): string => post(`Expect: 100-continue\r\nContent-Length: ${length}\r\n`)
-
   test('is sent when the body is first read', async () => {
-    let read = (): void => {}
-    const asked = new Promise<void>((resolve) => {
-      read = resolve
-    })
+    const asked = later<void>()
     await using open = await door(async (request) => {
-      await asked
+      await asked.promise
       return { status: 200, headers: [], body: await collect(request.body) }
     })
     await using client = await raw(open.address, expectant(5))
     await new Promise((resolve) => setTimeout(resolve, 30))
     expect(client.received).toBe('')
-    read()
+    asked.resolve()
     expect(await client.until('\r\n\r\n')).toBe('HTTP/1.1 100 Continue\r\n\r\n')
     client.send('hello')
     const wire = await client.until('hello')
@@ -210,8 +195,6 @@ describe('100 Continue', () => {
 })
 
 describe('a body that nobody reads', () => {
-  const refuse: Application = () => text(403, 'forbidden')
-
   test('is taken off the wire when it is small, and the connection goes on', async () => {
     await using open = await door(refuse)
     const wire = await talk(

@@ -2,10 +2,10 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { bodyOf, door, fieldOf, raw, statusOf, talk } from '../../test/http-raw.ts'
+import { bodyOf, door, fieldOf, later, raw, statusOf, steady, talk, when } from '../../test/http-raw.ts'
 import type { TestDoor } from '../../test/http-raw.ts'
 import { Channel, FileSlice, streamOf, text } from '../core/index.ts'
-import type { Application, ByteStream, GatewayResponse, HeaderList, Outcome } from '../core/index.ts'
+import type { ByteStream, GatewayResponse, HeaderList, Outcome } from '../core/index.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'viaduct-http-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -23,16 +23,13 @@ interface Answered {
 
 /** What a client sees of a response, and what the application is told about it. */
 async function answered(response: GatewayResponse | (() => GatewayResponse), head: string = GET): Promise<Answered> {
-  let tell = (_: Outcome): void => {}
-  const outcome = new Promise<Outcome>((resolve) => {
-    tell = resolve
-  })
+  const outcome = later<Outcome>()
   await using open = await door((request) => {
-    request.onFinish(tell)
+    request.onFinish(outcome.resolve)
     return typeof response === 'function' ? response() : response
   })
   const wire = await talk(open.address, head)
-  return { wire, outcome: await outcome, lines: open.lines }
+  return { wire, outcome: await outcome.promise, lines: open.lines }
 }
 
 const answer = (body: GatewayResponse['body'], headers: HeaderList = [], status = 200): GatewayResponse => ({ status, headers, body })
@@ -223,12 +220,9 @@ describe('a stream', () => {
     ['HTTP/1.0', GET10],
   ])('that fails in the middle never looks whole, in %s', async (version, head) => {
     const channel = new Channel()
-    let finished = (_: Outcome): void => {}
-    const outcome = new Promise<Outcome>((resolve) => {
-      finished = resolve
-    })
+    const outcome = later<Outcome>()
     await using open = await door((request) => {
-      request.onFinish(finished)
+      request.onFinish(outcome.resolve)
       return answer(channel)
     })
     await using client = await raw(open.address, head)
@@ -238,7 +232,7 @@ describe('a stream', () => {
     const wire = await client.closed
     expect(wire).not.toContain('0\r\n\r\n')
     if (version === 'HTTP/1.0') expect(client.reset).toBe(true)
-    expect(await outcome).toMatchObject({ kind: 'failed', status: 200, bytes: 4 })
+    expect(await outcome.promise).toMatchObject({ kind: 'failed', status: 200, bytes: 4 })
   })
 
   test('sends its head before its first byte, when that takes long', async () => {
@@ -263,11 +257,8 @@ describe('a stream', () => {
     await using client = await raw(open.address)
     client.socket.pause()
     client.send(GET)
-    let last = -1
-    while (produced !== last || produced === 0) {
-      last = produced
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
+    await when(() => produced > 0)
+    await steady(() => produced)
     expect(produced).toBeLessThan(500)
     client.socket.resume()
     const { chunks } = dechunk(bodyOf(await client.closed))
@@ -275,34 +266,28 @@ describe('a stream', () => {
   })
 
   test('is stopped when the client leaves, and its request hears of it', async () => {
-    let cancelled = (): void => {}
-    const stopped = new Promise<void>((resolve) => {
-      cancelled = resolve
-    })
-    const channel = new Channel({ onCancel: cancelled })
-    let finished = (_: Outcome): void => {}
-    const outcome = new Promise<Outcome>((resolve) => {
-      finished = resolve
-    })
+    const stopped = later<unknown>()
+    const channel = new Channel({ onCancel: stopped.resolve })
+    const outcome = later<Outcome>()
     let signal: AbortSignal | undefined
     await using open = await door((request) => {
       signal = request.signal
-      request.onFinish(finished)
+      request.onFinish(outcome.resolve)
       return answer(channel)
     })
     await using client = await raw(open.address, GET)
     channel.write(bytes('half'))
     await client.until('half')
     client.socket.destroy()
-    await stopped
-    expect(await outcome).toMatchObject({ kind: 'cut', status: 200, bytes: 4 })
+    await stopped.promise
+    expect(await outcome.promise).toMatchObject({ kind: 'cut', status: 200, bytes: 4 })
     expect(signal?.aborted).toBe(true)
   })
 })
 
-describe('trailers', () => {
-  const trailers = (): HeaderList => ['X-Sum', '42', 'X-Two', '2']
+const trailers = (): HeaderList => ['X-Sum', '42', 'X-Two', '2']
 
+describe('trailers', () => {
   test.each([
     ['a stream', (): ByteStream => streamOf([bytes('body')]), []],
     ['a stream that says its length', (): ByteStream => streamOf([bytes('body')]), ['Content-Length', '4']],
@@ -315,8 +300,7 @@ describe('trailers', () => {
   })
 
   test('may be late', async () => {
-    const late = async (): Promise<HeaderList> => trailers()
-    const { wire } = await answered(() => ({ ...answer(streamOf([bytes('b')])), trailers: late }))
+    const { wire } = await answered(() => ({ ...answer(streamOf([bytes('b')])), trailers: async () => trailers() }))
     expect(dechunk(bodyOf(wire)).trailers).toContain('X-Sum: 42')
   })
 
@@ -472,12 +456,11 @@ describe('fields of an answer', () => {
 
 describe('an interim response', () => {
   test('goes out before the answer', async () => {
-    const application: Application = (request) => {
+    await using open = await door((request) => {
       request.inform?.(103, ['Link', '</a.css>; rel=preload', 'Link', '</b.js>; rel=preload'])
       request.inform?.(102, [])
       return text(200, 'done')
-    }
-    await using open = await door(application)
+    })
     const wire = await talk(open.address, GET)
     expect(wire).toMatch(
       /^HTTP\/1\.1 103 Early Hints\r\nLink: <\/a\.css>; rel=preload\r\nLink: <\/b\.js>; rel=preload\r\n\r\nHTTP\/1\.1 102 Processing\r\n\r\nHTTP\/1\.1 200 OK\r\n/,
@@ -507,14 +490,14 @@ describe('an interim response', () => {
 
   test('after the head is not sent', async () => {
     const channel = new Channel()
-    let inform = (): void => {}
+    const inform: (() => void)[] = []
     await using open = await door((request) => {
-      inform = () => request.inform?.(103, [])
+      inform.push(() => request.inform?.(103, []))
       return answer(channel)
     })
     await using client = await raw(open.address, GET)
     await client.until('\r\n\r\n')
-    inform()
+    inform[0]?.()
     channel.end()
     expect(await client.closed).not.toContain('103')
   })

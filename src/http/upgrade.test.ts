@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { bodyOf, door, fieldOf, raw, statusOf, talk } from '../../test/http-raw.ts'
+import { bodyOf, door, fieldOf, later, raw, statusOf, talk } from '../../test/http-raw.ts'
 import { collect, streamOf, text } from '../core/index.ts'
 import type { Application, Outcome } from '../core/index.ts'
 import type { Duplex } from 'node:stream'
@@ -16,13 +16,10 @@ const echo: Application = (request) => {
 
 describe('an upgrade', () => {
   test('that is taken gives the connection to the application, with the bytes that came early', async () => {
-    let finished = (_: Outcome): void => {}
-    const outcome = new Promise<Outcome>((resolve) => {
-      finished = resolve
-    })
+    const outcome = later<Outcome>()
     await using open = await door(
       (request) => {
-        request.onFinish(finished)
+        request.onFinish(outcome.resolve)
         return echo(request)
       },
       { upgrade: true },
@@ -34,7 +31,7 @@ describe('an upgrade', () => {
     await client.until('early and late')
     client.socket.end()
     await client.closed
-    expect(await outcome).toEqual({ kind: 'sent', status: 101, bytes: 'early and late'.length })
+    expect(await outcome.promise).toEqual({ kind: 'sent', status: 101, bytes: 'early and late'.length })
   })
 
   test('may be taken late', async () => {
@@ -108,10 +105,10 @@ describe('an upgrade', () => {
 
   test('with anything but 101, twice, or after the answer is an error', async () => {
     const codes: unknown[] = []
-    let again = (): Duplex | undefined => undefined
+    const again: (() => Duplex | undefined)[] = []
     await using open = await door(
       (request) => {
-        again = () => request.upgrade?.(101, [])
+        again.push(() => request.upgrade?.(101, []))
         for (const attempt of [() => request.upgrade?.(200, []), () => request.upgrade?.(101, ['X', '\n'])]) {
           try {
             attempt()
@@ -124,18 +121,15 @@ describe('an upgrade', () => {
       { upgrade: true },
     )
     expect(bodyOf(await talk(open.address, upgrade()))).toBe('plain')
-    expect(() => again()).toThrow(expect.objectContaining({ code: 'CONTRACT' }) as Error)
+    expect(again[0]).toThrow(expect.objectContaining({ code: 'CONTRACT' }) as Error)
     expect(codes).toEqual(['CONTRACT', 'CONTRACT'])
   })
 
   test('whose client leaves before the answer is cut', async () => {
-    let finished = (_: Outcome): void => {}
-    const outcome = new Promise<Outcome>((resolve) => {
-      finished = resolve
-    })
+    const outcome = later<Outcome>()
     await using open = await door(
       (request) => {
-        request.onFinish(finished)
+        request.onFinish(outcome.resolve)
         return new Promise(() => {})
       },
       { upgrade: true },
@@ -143,7 +137,7 @@ describe('an upgrade', () => {
     await using client = await raw(open.address, upgrade())
     await new Promise((resolve) => setTimeout(resolve, 20))
     client.socket.end()
-    expect((await outcome).kind).toBe('cut')
+    expect((await outcome.promise).kind).toBe('cut')
   })
 
   test('is cut when the server closes and the grace is over', async () => {
