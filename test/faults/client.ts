@@ -52,8 +52,8 @@ export async function read(response: IncomingMessage): Promise<Answer> {
 export class Load {
   /** How often each status came. */
   readonly statuses: Map<number, number> = new Map()
-  /** Requests that got no whole answer. */
-  broken: number = 0
+  /** Why requests got no whole answer, one line for each. */
+  readonly broken: string[] = []
   readonly #agent = new Agent({ keepAlive: true })
   readonly #users: Promise<void>[]
   #stopped = false
@@ -78,22 +78,27 @@ export class Load {
       try {
         const status = await this.#ask(port, paths[turn % paths.length]!)
         this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1)
-      } catch {
-        this.broken++
+      } catch (error) {
+        this.broken.push(String(error))
         // Nobody listens while a server is replaced; a user tries again, but does not spin.
         await new Promise((resolve) => setTimeout(resolve, 10))
       }
     }
   }
 
-  #ask(port: number, path: string): Promise<number> {
+  #ask(port: number, path: string, again: boolean = false): Promise<number> {
     return new Promise((resolve, reject) => {
       const sent = request({ host: '127.0.0.1', port, path, agent: this.#agent }, (response) => {
         response.resume()
         response.once('error', reject)
         response.once('end', () => (response.complete ? resolve(response.statusCode ?? 0) : reject(new Error('cut short'))))
       })
-      sent.once('error', reject)
+      sent.once('error', (error: NodeJS.ErrnoException) => {
+        // RFC 9112, 9.3.1: a server may close a kept connection at any time, so a client asks again on another one, once, when it
+        // got nothing on a used one. Browsers and proxies do.
+        if (sent.reusedSocket && error.code === 'ECONNRESET' && !again) this.#ask(port, path, true).then(resolve, reject)
+        else reject(error)
+      })
       sent.end()
     })
   }

@@ -62,9 +62,14 @@ export function descendantsOf(pid: number): Watched[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child.pid)])
 }
 
-/** The front that `viaduct serve` runs: the child of the supervisor that is a node itself. */
+/** The fronts that `viaduct serve` runs: children of the supervisor. Two for a moment while one follows the other. */
+export function frontsOf(supervisor: number): Watched[] {
+  return childrenOf(supervisor).filter((child) => child.alive && /\bfront\.js\b/.test(child.commandLine))
+}
+
+/** The only front. Throws when there are more or none. */
 export function frontOf(supervisor: number): Watched {
-  const fronts = childrenOf(supervisor).filter((child) => /\bfront\.js\b/.test(child.commandLine))
+  const fronts = frontsOf(supervisor)
   if (fronts.length !== 1) throw new Error(`expected one front below ${supervisor}, found ${fronts.length}`)
   return fronts[0]!
 }

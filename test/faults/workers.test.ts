@@ -68,7 +68,7 @@ describe.skipIf(!has('php-cgi'))('a PHP worker that is killed', () => {
     for (const pid of workers) expect(after).not.toContain(String(pid))
   })
 
-  test('with its whole pool is replaced by one process less nobody needs', async () => {
+  test('that led the others is replaced, and those it led do not stay', async () => {
     // The leader is the parent of the workers: without it none can be started any more.
     const workers = await everyWorker('leader')
     const leader = descendantsOf(frontOf(server.pid).pid).find((each) =>
