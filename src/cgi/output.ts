@@ -34,6 +34,7 @@ export class Output {
   #pending: Buffer = Buffer.alloc(0)
   #head: CgiHead | undefined
   #channel: Channel | undefined
+  /** Bytes of body to come, where the program has said how many. */
   #left: number | undefined
 
   constructor(options: OutputOptions) {
@@ -47,6 +48,7 @@ export class Output {
 
   /** @returns false when the client has enough for now. Throws UPSTREAM_HEAD (502) for a head that is none. */
   write(chunk: Uint8Array): boolean {
+    if (chunk.length === 0) return true
     this.received += chunk.length
     switch (this.state) {
       case 'head':
@@ -58,6 +60,7 @@ export class Output {
       case 'body':
         return this.#readBody(chunk)
       case 'done':
+        if (this.#left === 0) this.surplus += chunk.length
         return true
     }
   }
@@ -124,6 +127,7 @@ export class Output {
     if (contentLength !== undefined && rest.length >= contentLength) {
       // Whole already, as most short ones are: a value instead of a stream.
       this.state = 'done'
+      this.#left = 0
       this.surplus = rest.length - contentLength
       answer({ ...response, body: rest.subarray(0, contentLength) })
       return
