@@ -75,16 +75,20 @@ export function cpuOfMachine() {
   return (user + nice + system + interrupts + softInterrupts) / ticksPerSecond
 }
 
-/** Proportional set size of the trees under `roots`, in bytes: shared pages are divided among those who share them. */
+/**
+ * Proportional set size of the processes under `roots`, in bytes: shared pages are divided among those who share them.
+ * { sum, largest }: of all, and of the one that has most, which is the one that serves.
+ */
 export function pssOf(roots) {
-  let sum = 0
-  for (const pid of descendants(processes(), roots)) {
-    try {
-      const match = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))
-      sum += Number(match?.[1] ?? 0) * 1024
-    } catch {
-      // It ended meanwhile.
-    }
+  const sizes = [...descendants(processes(), roots)].map(pss)
+  return { sum: sizes.reduce((sum, size) => sum + size, 0), largest: Math.max(...sizes) }
+}
+
+function pss(pid) {
+  try {
+    return Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1] ?? 0) * 1024
+  } catch {
+    // It ended meanwhile.
+    return 0
   }
-  return sum
 }

@@ -8,7 +8,7 @@ const ask = 'GET /small.txt HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
 /**
  * Opens `count` connections to `port`, `batch` at a time, and measures the tree under `pids` before and with them.
- * Returns { before, with, alive, cpu }: bytes, connections still open at the end, milliseconds of CPU spent on all of it.
+ * Returns { before, with, alive, cpu }: bytes as pssOf gives them, connections still open at the end, milliseconds of CPU spent on all of it.
  */
 export async function idle({ port, pids, count, batch = 100 }) {
   const sockets = []

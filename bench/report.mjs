@@ -65,15 +65,16 @@ export function caseTable(results) {
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1)
 
-/** The table of the idle workload: `results` are { label, before, with, alive, cpu }. */
+/** The table of the idle workload: `results` are { label, before, with, alive, cpu }, memory as { sum, largest }. */
 export function idleTable(results, count) {
   return table([
-    ['', 'PSS before MB', `with ${count} MB`, 'KB each', 'still open', 'CPU ms'],
+    ['', 'PSS before MB', `with ${count} MB`, 'largest process MB', 'KB each', 'still open', 'CPU ms'],
     ...results.map((result) => [
       result.label,
-      megabytes(result.before),
-      megabytes(result.with),
-      ((result.with - result.before) / count / 1000).toFixed(1),
+      megabytes(result.before.sum),
+      megabytes(result.with.sum),
+      megabytes(result.with.largest),
+      ((result.with.sum - result.before.sum) / count / 1000).toFixed(1),
       String(result.alive),
       result.cpu.toFixed(0),
     ]),
