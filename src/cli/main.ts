@@ -4,5 +4,5 @@
 import { earlySignals } from './early.ts'
 
 const { run } = await import('./commands.ts')
-// Not process.exit: what was printed to a pipe would be cut.
-process.exitCode = await run(process.argv.slice(2), earlySignals)
+// Standard output and error are written synchronously on POSIX, so nothing is cut; and no stuck reader of a log keeps us.
+process.exit(await run(process.argv.slice(2), earlySignals))

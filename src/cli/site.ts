@@ -35,7 +35,6 @@ export async function buildFront(given: unknown, context: FrontContext): Promise
     log,
     report: { entries: plan.entries } satisfies FrontReport,
     reopen: logs.reopen,
-    flush: logs.flush,
     close: logs.close,
   }
 }

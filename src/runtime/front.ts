@@ -16,6 +16,9 @@ const ORPHAN_GRACE = 1000
 /** Milliseconds that closing may take beyond its grace. */
 const CLOSE_MARGIN = 2000
 
+/** Milliseconds for the log lines of the end. */
+const LAST_WORDS = 1500
+
 /** One inherited listening socket: not yet listening. */
 export interface InheritedSocket {
   readonly fd: number
@@ -39,9 +42,7 @@ export interface FrontParts {
   readonly report?: unknown
   /** Log files were renamed. */
   reopen?(): void
-  /** Synchronous: the process is about to end because of an error. */
-  flush?(): void
-  /** The very last step of an orderly end. */
+  /** The very last step, also of an end because of an error: log lines are written. Not waited for longer than a second or so. */
   close?(): Promise<void>
 }
 
@@ -113,15 +114,14 @@ class Front {
       this.#parts?.log.error({ error: describe(error) }, 'runtime: closing failed')
       code = 1
     }
-    await this.#parts?.close?.()
-    this.#exit(code)
+    await this.#exit(code)
   }
 
   /** The guard ends the programs that are left. */
   #cutAfter(delay: number): void {
     const cut = (): void => {
       this.#parts?.log.warn({}, 'runtime: requests that were still running are cut')
-      this.#exit(0)
+      void this.#exit(0)
     }
     clearTimeout(this.#cut)
     this.#cut = setTimeout(cut, delay)
@@ -131,7 +131,7 @@ class Front {
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
     if (this.#parts === undefined) this.#tell({ type: 'failed', message: stack })
     else this.#parts.log.error({ error: stack }, 'runtime: an error nobody caught ends this front')
-    this.#exit(1)
+    void this.#exit(1)
   }
 
   #tell(message: FromFront): void {
@@ -139,9 +139,15 @@ class Front {
     process.send?.(message, undefined, undefined, () => {})
   }
 
-  #exit(code: number): void {
-    this.#parts?.flush?.()
-    this.#guard.close()
-    process.exit(code)
+  async #exit(code: number): Promise<void> {
+    const limit = setTimeout(() => process.exit(code), LAST_WORDS)
+    try {
+      await this.#parts?.close?.()
+    } finally {
+      clearTimeout(limit)
+      // Ends the programs that are left, as our end would.
+      this.#guard.close()
+      process.exit(code)
+    }
   }
 }

@@ -13,6 +13,7 @@ import { openListeners } from './listeners.ts'
 import type { ListenSpec, Listener } from './listeners.ts'
 import type { FromFront, ToFront } from './messages.ts'
 import { writePidFile } from './pid-file.ts'
+import { watchTerminal } from './terminal.ts'
 
 /** A front serves. */
 export interface ReadyNews {
@@ -57,7 +58,7 @@ const EVENTS: Readonly<Partial<Record<NodeJS.Signals, 'stop' | 'drain' | 'reload
  * the first front if it never came up. Rejects with ListenError when a socket cannot be had.
  *
  * SIGINT and SIGTERM let running requests finish; the second one cuts them, the third kills. SIGQUIT lets them finish.
- * SIGHUP and SIGUSR2 start the next generation. SIGUSR1 has log files opened anew.
+ * SIGHUP and SIGUSR2 start the next generation, but a SIGHUP because the terminal was closed is a stop. SIGUSR1 has log files opened anew.
  */
 export async function supervise(options: SuperviseOptions): Promise<number> {
   const supervisor = new Supervisor(options)
@@ -77,6 +78,7 @@ class Supervisor {
   readonly #limits: GenerationLimits
   readonly #fronts = new Map<number, ChildProcess>()
   readonly #timers = new Set<NodeJS.Timeout>()
+  readonly #terminalGone = watchTerminal()
   #state = NO_GENERATIONS
   #listeners: Listener[] = []
   #early: NodeJS.Signals[] | undefined = []
@@ -113,7 +115,7 @@ class Supervisor {
       this.#early.push(signal)
       return
     }
-    const meaning = EVENTS[signal]
+    const meaning = signal === 'SIGHUP' && this.#terminalGone() ? 'stop' : EVENTS[signal]
     this.#options.log.debug({ signal }, 'runtime: signal')
     if (meaning === 'reopen') for (const front of this.#fronts.values()) send(front, { type: 'reopen' })
     else if (meaning !== undefined) this.#tell({ type: meaning })

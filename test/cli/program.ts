@@ -74,7 +74,7 @@ export class Program {
   async end(): Promise<void> {
     this.family()
     if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL')
-    await this.exited
+    // Before its end is waited for: they may hold its output open.
     for (const pid of this.survivors()) {
       try {
         process.kill(pid, 'SIGKILL')
@@ -82,6 +82,7 @@ export class Program {
         // It went by itself in the meantime.
       }
     }
+    await this.exited
   }
 }
 
