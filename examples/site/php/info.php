@@ -14,7 +14,7 @@ $groups = [
 ];
 foreach ($groups as $title => $names) {
     echo '<h2>', h($title), "</h2>\n";
-    table(array_intersect_key($_SERVER, array_flip($names)));
+    table(array_filter(array_map(fn ($name) => $_SERVER[$name] ?? null, array_combine($names, $names)), 'is_string'));
 }
 
 echo "<h2>The headers</h2>\n";
