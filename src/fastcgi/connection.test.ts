@@ -34,6 +34,8 @@ interface Line {
   /** How each call ended, in order. */
   readonly ends: CallEnd[]
   readonly lines: string[]
+  /** What was logged as a warning. */
+  readonly warned: object[]
   readonly closed: Promise<unknown>
   send(parts?: Partial<Call> & { keep?: boolean }): Promise<GatewayResponse>
 }
@@ -44,7 +46,9 @@ async function line(...steps: (Step | 'tcp')[]): Promise<Line> {
   const upstream = await (steps.includes('tcp') ? scripted(plain, 'tcp') : scripted(plain))
   opened.push(upstream)
   const socket = connect(upstream.address)
-  const connection = new Connection(socket, { peer: 'peer' })
+  const warned: object[] = []
+  const log = { debug() {}, info() {}, warn: (fields: object) => void warned.push(fields), error() {} }
+  const connection = new Connection(socket, { peer: 'peer', log })
   const ends: CallEnd[] = []
   const lines: string[] = []
   const closed = new Promise((resolve) => {
@@ -61,6 +65,7 @@ async function line(...steps: (Step | 'tcp')[]): Promise<Line> {
     connection,
     ends,
     lines,
+    warned,
     closed,
     send: ({ keep = true, ...parts } = {}) =>
       connection.send({
@@ -190,10 +195,14 @@ describe('an answer', () => {
     await expect.poll(() => ends).toEqual([whole])
   })
 
-  test('longer than its Content-Length is cut to it', async () => {
-    const { send: ask, ends } = await line(expectRequest(), send(wire.answer(1, 'Content-Length: 5\r\n\r\nhello, world')))
+  test.each([
+    ['in one read', [wire.answer(1, 'Content-Length: 5\r\n\r\nhello, world')]],
+    ['in the reads after it', [wire.stdout(1, 'Content-Length: 5\r\n\r\nhello'), wire.answer(1, ', world')]],
+  ])('longer than its Content-Length is cut to it, and it is said: %s', async (_, parts) => {
+    const { send: ask, ends, warned } = await line(expectRequest(), send(...parts))
     expect(await textOf(await ask())).toBe('hello')
-    expect(ends).toEqual([whole])
+    await expect.poll(() => ends).toEqual([whole])
+    expect(warned).toEqual([expect.objectContaining({ excess: 7 })])
   })
 
   test('shorter than its Content-Length is an error, whole or streamed', async () => {
@@ -460,7 +469,18 @@ describe('a request body', () => {
   test('with empty chunks is not ended by them', async () => {
     const { send: ask } = await line(echo())
     const chunks = [Buffer.from('ab'), Buffer.alloc(0), Buffer.from('cd')]
-    expect((await ask({ body: streamOf(chunks), request: makeRequest({ contentLength: 4 }) })).headers).toContain('4')
+    const body: ByteStream = {
+      ...streamOf([]),
+      pushTo(sink) {
+        queueMicrotask(() => {
+          for (const chunk of chunks) sink.write(chunk)
+          sink.writeAll([])
+          sink.end()
+        })
+        return { resume() {} }
+      },
+    }
+    expect((await ask({ body, request: makeRequest({ contentLength: 4 }) })).headers).toContain('4')
   })
 
   test.each([
@@ -499,6 +519,13 @@ describe('a request body', () => {
     const { send: ask } = await line(stopReading(), send(wire.answer(1, 'Status: 413\r\n\r\n')), close())
     const response = await ask({ body: [Buffer.alloc(5_000_000)] })
     expect(response.status).toBe(413)
+  })
+
+  test('that the application leaves unread costs the connection, though nothing else', async () => {
+    const { send: ask, ends, closed } = await line(stopReading(), send(wire.answer(1, 'Status: 413\r\n\r\n')), until(new Promise(() => {})))
+    expect((await ask({ body: [Buffer.alloc(5_000_000)] })).status).toBe(413)
+    await closed
+    expect(ends).toEqual([{ ...whole, reusable: false }])
   })
 
   test('of a client that is slow is not the application’s delay', async () => {

@@ -219,7 +219,6 @@ export class Connection {
   #conclude(exchange: Exchange, how: CallEnd): void {
     this.#exchange = undefined
     this.#deadline.clear()
-    if (exchange.paused) this.#socket.resume()
     exchange.lastWords()
     try {
       exchange.call.onEnd(how)

@@ -36,11 +36,11 @@ export function writeWhole(socket: Socket, id: number, head: ByteString, chunks:
   socket.uncork()
 }
 
-/** Lays chunks out in full records, across their borders. @returns what the last write said. */
+/** Lays chunks out in full records, across their borders; nothing for no bytes, since an empty record is the end. @returns what the last write said. */
 function writeRecords(socket: Socket, id: number, chunks: readonly Uint8Array[], total: number): boolean {
   let left = total
   let room = 0
-  let more = true
+  let more = !socket.writableNeedDrain
   for (const chunk of chunks) {
     let at = 0
     while (at < chunk.length) {
@@ -121,8 +121,6 @@ export class Upload implements ByteSink {
     if (this.#over) return true
     let total = 0
     for (const chunk of chunks) total += chunk.length
-    // An empty record would end the stream.
-    if (total === 0) return !this.#blocked
     this.#sent += total
     if (this.#expected !== undefined && this.#sent > this.#expected) {
       const error = this.#mismatch('more')

@@ -93,7 +93,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-function client(address: Address, options: Partial<FastCgiOptions> = {}): Backend {
+function connectTo(address: Address, options: Partial<FastCgiOptions> = {}): Backend {
   const made = fastcgi({ address, documentRoot: join(folder, 'www'), connections: 2, ...options })
   clients.push(made)
   return made
@@ -218,7 +218,7 @@ function phpTests(app: () => Backend): void {
   })
 
   test('a script that takes too long is 504', async () => {
-    const impatient = client(addressOf(app()), { limits: { firstByte: 100 } })
+    const impatient = connectTo(addressOf(app()), { limits: { firstByte: 100 } })
     await expect(impatient(makeRequest({ target: '/sleep.php?ms=600' }))).rejects.toMatchObject({ code: 'TIMEOUT', status: 504 })
   })
 
@@ -247,7 +247,7 @@ async function fpm(listen: string, address: Address): Promise<{ app: Backend; ma
   )
   const master = start(FPM, ['-F', ...(root ? ['-R'] : []), '-y', file, '-d', 'post_max_size=64M'])
   await listening(address)
-  const app = client(address)
+  const app = connectTo(address)
   addresses.set(app, address)
   return { app, master }
 }
@@ -283,7 +283,7 @@ describe.skipIf(!has(FPM))('php-fpm', () => {
     })
 
     test('in the middle of an answer is an error, not a short page', async () => {
-      const streaming = client(addressOf(app), { hold: { bytes: 0, time: 0 } })
+      const streaming = connectTo(addressOf(app), { hold: { bytes: 0, time: 0 } })
       const response = await streaming(makeRequest({ target: '/die.php' }))
       await expect(collect(response.body as ByteStream)).rejects.toMatchObject({ code: 'UPSTREAM_TRUNCATED' })
       await expect(app(makeRequest({ target: '/die.php' }))).rejects.toMatchObject({ code: 'UPSTREAM_TRUNCATED', status: 502 })
@@ -331,7 +331,7 @@ describe.skipIf(!has('php-cgi'))('php-cgi -b', () => {
     const path = join(folder, 'cgi.sock')
     start('php-cgi', ['-d', 'post_max_size=64M', '-b', path], { PHP_FCGI_CHILDREN: '4', PHP_FCGI_MAX_REQUESTS: '0' })
     await listening({ path })
-    app = client({ path })
+    app = connectTo({ path })
     addresses.set(app, { path })
   })
   phpTests(() => app)
