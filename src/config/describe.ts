@@ -19,7 +19,7 @@ export interface PlanEntry {
   readonly missing?: Missing
 }
 
-export interface PhpSettings {
+interface PhpSettings {
   /** Absolute path of php-cgi. */
   readonly file: string
   readonly workers: number
@@ -27,7 +27,7 @@ export interface PhpSettings {
   readonly start: boolean
 }
 
-export interface SiteSettings {
+interface SiteSettings {
   readonly php: PhpSettings | { readonly missing: Missing }
   readonly cgi: {
     /** There are programs now. Else the spawning helpers start with the first request for one that came later. */

@@ -21,7 +21,7 @@ export interface ByteRange {
 export type Verdict = 'whole' | 'not modified' | 'precondition failed' | 'unsatisfiable' | readonly ByteRange[]
 
 /** More ranges than this in one request are an attack or a mistake (CVE-2011-3192): the whole file is sent. */
-export const RANGES_LIMIT = 16
+const RANGES_LIMIT = 16
 
 /** Whether there is any header field that could make the answer something else than the whole file. */
 export function isConditional(headers: HeaderList): boolean {

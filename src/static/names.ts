@@ -6,7 +6,7 @@
 import type { ByteString } from '../core/index.ts'
 
 /** Extensions of programs, without the dot: their text is source, and often holds passwords. */
-export const SOURCES: readonly string[] = (
+const SOURCES: readonly string[] = (
   'php php3 php4 php5 php7 php8 phps pht phtml phar inc py pyc pyo pyw pl pm rb erb lua tcl awk ' +
   'cgi fcgi scgi wsgi sh bash zsh ksh csh fish'
 ).split(' ')

@@ -14,7 +14,7 @@ export interface StaticOptions extends FilesOptions {
 /**
  * Serves the files of a folder: types, conditional and range requests, forms precompressed as `.br` and `.gz` beside the
  * file, folders by their index. Never served, each a 404: names that begin with a dot (but `/.well-known/`), program
- * sources and configuration (`isSource`), and what links lead to outside the root. 404 rather than 403, so that nobody
+ * sources and configuration (`.php`, `.py`, `.sh` ..., `.ini`, `.conf`; editors' copies of them too), and what links lead to outside the root. 404 rather than 403, so that nobody
  * learns what is there.
  */
 export function staticFiles(options: StaticOptions): Backend {
