@@ -13,9 +13,9 @@ export interface StaticOptions extends FilesOptions {
 
 /**
  * Serves the files of a folder: types, conditional and range requests, forms precompressed as `.br` and `.gz` beside the
- * file, folders by their index. Never served, each a 404: names that begin with a dot (but `/.well-known/`), program
- * sources and configuration (`.php`, `.py`, `.sh` ..., `.ini`, `.conf`; editors' copies of them too), and what links lead to outside the root. 404 rather than 403, so that nobody
- * learns what is there.
+ * file, folders by their index. Never served: names that begin with a dot (but `/.well-known/`), program sources and
+ * configuration (`.php`, `.py`, `.sh`, `.ini`, `.conf` and the like; editors' copies of them too), and what links lead to
+ * outside the root. Each is a 404 rather than a 403, so that nobody learns what is there.
  */
 export function staticFiles(options: StaticOptions): Backend {
   const files = new Files(options)
