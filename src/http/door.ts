@@ -33,6 +33,7 @@ export class Door {
   readonly #work: Set<Promise<unknown>> = new Set()
   readonly #interval: number
   readonly #sweeper: NodeJS.Timeout
+  #dropped = 0
   #idle: (() => void) | undefined
 
   constructor(application: Application, limits: HttpLimits, log: Log) {
@@ -67,7 +68,7 @@ export class Door {
     server.on('connect', (_, socket) => refuseConnect(socket))
     server.on('clientError', (error, socket) => this.#onClientError(error, socket as Socket))
     server.on('timeout', (socket) => onTimeout(socket))
-    server.on('drop', () => log.warn({ limit: limits.connections }, 'http: limits.connections is reached, a connection was refused'))
+    server.on('drop', () => this.#dropped++)
     this.#sweeper = setInterval(() => this.#sweep(), this.#interval).unref()
   }
 
@@ -207,27 +208,38 @@ export class Door {
   #sweep(): void {
     this.tick++
     const { limits } = this
+    if (this.#dropped > 0) {
+      // Told once a sweep, for a flood of connections must not become a flood of lines.
+      this.#log.warn(
+        { refused: this.#dropped },
+        `http: limits.connections = ${limits.connections} is reached, ${this.#dropped} were refused`,
+      )
+      this.#dropped = 0
+    }
     const idle = ticks(limits.idleTimeout, this.#interval)
     const body = ticks(limits.bodyTimeout, this.#interval)
     const drain = ticks(limits.drainTimeout, this.#interval)
     for (const connection of this.connections) {
-      const { first, socket } = connection
+      const { first } = connection
+      const age = this.tick - connection.since
+      if (connection.draining?.complete === true) connection.draining = undefined
       if (connection.upgraded) continue
-      if (connection.lingering) {
-        if (this.tick - connection.since > drain) socket.destroy()
-      } else if (first !== undefined) {
-        const { reading } = first
-        if (reading !== undefined && !reading.paused && this.tick - reading.tick > body) reading.fail(tooSlow(limits.bodyTimeout))
-      } else if (connection.draining?.complete === false) {
-        if (this.tick - connection.since > drain) socket.destroy()
-      } else if (connection.requests !== connection.seenRequests) {
-        connection.seenRequests = connection.requests
-        connection.seenBytes = socket.bytesRead
-        connection.since = this.tick
-      } else if (connection.requests > 0 && this.tick - connection.since > idle && socket.bytesRead === connection.seenBytes) {
-        // More bytes are the beginning of a request, and node minds its head's deadline.
-        socket.destroySoon()
-      }
+      if (connection.lingering || (first === undefined && connection.draining !== undefined)) {
+        if (age > drain) connection.socket.destroy()
+      } else if (first === undefined) this.#sweepIdle(connection, age > idle)
+      else if (first.reading?.paused === false && this.tick - first.reading.tick > body) first.reading.fail(tooSlow(limits.bodyTimeout))
+    }
+  }
+
+  #sweepIdle(connection: Connection, expired: boolean): void {
+    const { socket } = connection
+    if (connection.requests !== connection.seenRequests) {
+      connection.seenRequests = connection.requests
+      connection.seenBytes = socket.bytesRead
+      connection.since = this.tick
+    } else if (expired && connection.requests > 0 && socket.bytesRead === connection.seenBytes) {
+      // More bytes are the beginning of a request, and node minds its head's deadline.
+      socket.destroySoon()
     }
   }
 

@@ -110,14 +110,13 @@ export class Exchange {
 
   answer(response: GatewayResponse): void {
     if (this.upgraded || this.outcome !== undefined) {
-      discard(response, this.outcome?.error)
+      drop(response, this.outcome?.error)
       return
     }
     try {
       send(this, response)
     } catch (error) {
-      // Also where it is no response at all: the door must not fall over what an application returns.
-      if (typeof response === 'object' && response !== null && response.body !== undefined) discard(response, error)
+      drop(response, error)
       this.fail(error)
     }
   }
@@ -163,7 +162,7 @@ export class Exchange {
     const list = ['Content-Length', '0']
     if (error instanceof GatewayError && error.retryAfter !== undefined) list.push('Retry-After', String(Math.ceil(error.retryAfter)))
     // A head that was refused may have been read differently by somebody in between.
-    if (this.closes() || this.#head instanceof GatewayError) list.push('Connection', 'close')
+    if (this.closes() || status === 408 || this.#head instanceof GatewayError) list.push('Connection', 'close')
     this.writeHead(status, STATUS_CODES[status] ?? 'Error', list)
     this.end()
   }
@@ -200,13 +199,18 @@ export class Exchange {
 
   /** Whether the connection ends with this answer. Asked once, when the head is written. */
   closes(): boolean {
-    const { connection } = this
-    const { door } = connection
-    const { requestsPerConnection } = door.limits
-    if (this.#left() > door.limits.drainBytes || (this.#expectsContinue && this.#left() > 0)) return (this.#lingers = true)
-    // Behind a request with an Upgrade and no body, node's parser drops what came in the same read, whether anybody upgrades or not.
-    if (this.contentLength === 0 && this.incoming.facts?.upgrade === true) return true
-    return door.closing || (requestsPerConnection > 0 && connection.requests >= requestsPerConnection)
+    const { connection, outgoing, incoming } = this
+    const { closing, limits } = connection.door
+    const last =
+      closing ||
+      !outgoing.shouldKeepAlive ||
+      (limits.requestsPerConnection > 0 && connection.requests >= limits.requestsPerConnection) ||
+      // Behind a request with an Upgrade and no body, node's parser drops what came in the same read, whether anybody upgrades or not.
+      (this.contentLength === 0 && incoming.facts?.upgrade === true)
+    const left = this.#left()
+    if (left === 0) return last
+    if (!last && left <= limits.drainBytes && !this.#expectsContinue) return false
+    return (this.#lingers = true)
   }
 
   /** RFC 9110, 10.1.1: the client waits for it before it sends its body. */
@@ -252,6 +256,15 @@ export class Exchange {
     }
     // Begun and given up: node leaves it to us to take the rest.
     if (this.#body !== undefined && !this.#body.reading) incoming.resume()
+  }
+}
+
+/** Discards a response, whatever the application returned as one: the door must not fall over it. */
+function drop(response: GatewayResponse, reason: unknown): void {
+  try {
+    discard(response, reason)
+  } catch {
+    // It was no response, or its body fails even at being cancelled; there is nothing left to release.
   }
 }
 

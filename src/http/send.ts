@@ -163,7 +163,7 @@ class StreamSender implements ByteSink, Sender {
   stopped(reason: unknown): void {
     if (this.#over) return
     this.#over = true
-    this.#body.cancel(reason)
+    this.#cancel(reason)
   }
 
   /** Sends the head by itself, if no byte of body came in the meantime. */
@@ -225,11 +225,20 @@ class StreamSender implements ByteSink, Sender {
     else this.#exchange.end()
   }
 
+  /** A body that fails at being cancelled has nobody to tell. */
+  #cancel(reason: unknown): void {
+    try {
+      this.#body.cancel(reason)
+    } catch (error) {
+      this.#exchange.connection.door.report(this.#exchange, error, 0)
+    }
+  }
+
   #breakOff(error: unknown): void {
     if (this.#over) return
     this.#over = true
     this.#exchange.sender = undefined
-    this.#body.cancel(error)
+    this.#cancel(error)
     this.#exchange.fail(error)
   }
 }

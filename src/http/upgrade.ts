@@ -49,8 +49,9 @@ function offer(door: Door, connection: Connection, incoming: Incoming, rest: Buf
   const exchange = new Exchange(connection, incoming, outgoing, examine(incoming, door.limits), false)
   const early = rest.length > 0 ? [rest] : []
   let waiting = 0
+  // Also after it was taken: an application that forgets to listen must not fall over a client's reset.
+  socket.on('error', () => {})
   const listeners = {
-    error: () => {},
     drain: () => void outgoing.emit('drain'),
     // The client has left before it was answered.
     end: () => void socket.end(),
