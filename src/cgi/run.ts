@@ -114,14 +114,24 @@ export class Run {
     try {
       more = output.write(chunk)
     } catch (error) {
-      this.abort(this.#failure(error))
+      this.#refuse(() => this.#failure(error))
       return
     }
     if (output.received > this.#options.limits.output) {
-      this.abort(this.#failed('UPSTREAM_PROTOCOL', 502, `wrote more than ${this.#options.limits.output} bytes, the limit of its output`))
+      this.#refuse(() =>
+        this.#failed('UPSTREAM_PROTOCOL', 502, `wrote more than ${this.#options.limits.output} bytes, the limit of its output`),
+      )
     } else if (!more) this.#pause()
     else if (output.state === state) this.touch()
     else this.#arm()
+  }
+
+  /** Its output is not acceptable. It may have come before the word of its start, and the log shall name its process. */
+  #refuse(error: () => GatewayError): void {
+    const { program } = this
+    program.stdout.destroy()
+    if (program.pid !== undefined || this.#exit !== undefined) this.abort(error())
+    else program.onStarted = () => this.abort(error())
   }
 
   #pause(): void {

@@ -51,6 +51,8 @@ export interface Program {
   /** Hears each line of standard error, control characters made visible. */
   onStderr: ((line: string) => void) | undefined
   onGone: (() => void) | undefined
+  /** Its process id is known now. What it writes may come before. */
+  onStarted: (() => void) | undefined
   /** Sends a signal to its whole group; kept until it has started. Harmless when nobody is left. */
   kill(signal: NodeJS.Signals): void
 }
@@ -79,6 +81,7 @@ export class Running implements Program {
   gone = false
   onStderr: ((line: string) => void) | undefined
   onGone: (() => void) | undefined
+  onStarted: (() => void) | undefined
   readonly #token: number
   readonly #spec: ProgramSpec
   readonly #frame: string
@@ -134,6 +137,7 @@ export class Running implements Program {
         clearTimeout(this.#watch)
         this.pid = report.pid
         if (this.#doom !== undefined) this.#helper.kill(this.#doom)
+        this.onStarted?.()
         return
       case 'stderr':
         this.#lines ??= new LineSplitter((line) => this.onStderr?.(line))

@@ -72,6 +72,8 @@ class Spawner:
         self.programs = {}  # token -> Program, leader not yet waited for
         self.by_pid = {}
         self.lingering = {}  # token -> pid: the leader was waited for, others of its group are still there
+        self.look = False
+        self.next_look = 0.0
         self.streams = {}  # read end of a standard error -> Program
         self.joined = {}  # token -> (connection, time): came before their program
         self.null = os.open("/dev/null", os.O_RDWR)
@@ -108,7 +110,7 @@ class Spawner:
                         return
                 else:
                     self.relay(fd)
-            if self.lingering:
+            if self.lingering and (self.look or time.monotonic() >= self.next_look):
                 self.forget()
             if not self.flush():
                 return
@@ -243,12 +245,17 @@ class Spawner:
             pass
 
     def reap(self):
-        while self.by_pid:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
             if pid == 0:
                 return
             program = self.by_pid.pop(pid, None)
             if program is None:
+                # An orphan that came to us: perhaps the last of its group.
+                self.look = True
                 continue
             if program.errors is not None:
                 self.relay(program.errors, everything=True)
@@ -270,6 +277,8 @@ class Spawner:
         self.lingering[token] = pid
 
     def forget(self):
+        self.look = False
+        self.next_look = time.monotonic() + LINGER_TICK
         for token, pid in list(self.lingering.items()):
             if not group_exists(pid):
                 del self.lingering[token]
@@ -349,11 +358,14 @@ class Spawner:
         while time.monotonic() < deadline:
             alive = kill_session()
             try:
-                while os.waitpid(-1, os.WNOHANG)[0] != 0:
-                    pass
+                pid = -1
+                while pid != 0:
+                    pid = os.waitpid(-1, os.WNOHANG)[0]
+                    self.by_pid.pop(pid, None)
             except ChildProcessError:
-                if not alive:
-                    return
+                self.by_pid.clear()
+            if not alive and not self.by_pid:
+                return
             time.sleep(0.002)
 
 
@@ -406,6 +418,16 @@ def kill_session():
     return found
 
 
+def adopt_orphans():
+    """What programs leave behind comes to this process when they end, and is waited for: not every process 1 does so."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    except (ImportError, OSError, AttributeError):
+        pass
+
+
 def main():
     # This process lives as long as its control channel: a signal to everybody must not take it from a front that drains.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
@@ -419,6 +441,7 @@ def main():
     os.set_inheritable(CONTROL, False)
     os.umask(0o022)
     os.chdir("/")
+    adopt_orphans()
     spawner = Spawner(sys.argv[1])
     try:
         spawner.run()
