@@ -216,6 +216,17 @@ describe('a body that nobody reads', () => {
     await client.closed
   })
 
+  test('does not cost a client its answer that asked for the connection to be closed', async () => {
+    await using open = await door(refuse)
+    for (const sent of [0, 1000, 100_000]) {
+      await using client = await raw(open.address, post('Connection: close\r\nContent-Length: 100000\r\n', 'x'.repeat(sent)))
+      await client.until('forbidden')
+      for (let left = 100_000 - sent; left > 0; left -= 1000) client.send('x'.repeat(1000))
+      await client.closed
+      expect(client.reset).toBe(false)
+    }
+  })
+
   test('that never comes does not hold the connection for long', async () => {
     await using open = await door(refuse, { limits: { drainTimeout: 60 } })
     for (const length of [1000, 100_000_000]) {

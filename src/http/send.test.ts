@@ -454,6 +454,40 @@ describe('fields of an answer', () => {
   })
 })
 
+function cannot(): never {
+  throw new Error('cannot be cancelled')
+}
+
+describe('an application in plain JavaScript', () => {
+  test('may resolve to anything without bringing the door down', async () => {
+    for (const bad of [undefined, null, 7, {}, { ...answer(''), body: 42 }, { ...answer(''), body: { cancel: cannot } }]) {
+      await using open = await door(() => Promise.resolve(bad as unknown as GatewayResponse))
+      expect(statusOf(await talk(open.address, GET))).toBe(500)
+      expect(statusOf(await talk(open.address, GET))).toBe(500)
+    }
+  })
+
+  test('may have a body that cannot even be cancelled', async () => {
+    const body: ByteStream = {
+      cancel: cannot,
+      pushTo(sink) {
+        setImmediate(() => sink.write(bytes('half')))
+        return { resume() {} }
+      },
+      [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }),
+    }
+    const outcome = later<Outcome>()
+    await using open = await door((request) => {
+      request.onFinish(outcome.resolve)
+      return answer(body)
+    })
+    await using client = await raw(open.address, GET)
+    await client.until('half')
+    client.socket.destroy()
+    expect((await outcome.promise).kind).toBe('cut')
+  })
+})
+
 describe('an interim response', () => {
   test('goes out before the answer', async () => {
     await using open = await door((request) => {

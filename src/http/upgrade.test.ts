@@ -34,6 +34,22 @@ describe('an upgrade', () => {
     expect(await outcome.promise).toEqual({ kind: 'sent', status: 101, bytes: 'early and late'.length })
   })
 
+  test('that a client resets does not bring the process down, though the application does not listen for errors', async () => {
+    const outcome = later<Outcome>()
+    await using open = await door(
+      (request) => {
+        request.onFinish(outcome.resolve)
+        request.upgrade?.(101, ['Upgrade', 'echo']).resume()
+        return { status: 101, headers: [], body: null }
+      },
+      { upgrade: true },
+    )
+    await using client = await raw(open.address, upgrade())
+    await client.until('\r\n\r\n')
+    client.socket.resetAndDestroy()
+    expect((await outcome.promise).status).toBe(101)
+  })
+
   test('may be taken late', async () => {
     await using open = await door(
       async (request) => {
