@@ -37,6 +37,8 @@ export interface MemoryResponse extends CollectedResponse {
   readonly informed: readonly { readonly status: number; readonly headers: HeaderList }[]
   /** What was written to `errors`. */
   readonly errors: string
+  /** The body in the pieces in which it came. */
+  readonly chunks: readonly Uint8Array[]
 }
 
 /** A request under way; awaited, it gives the response. It never rejects for what the application does. */
@@ -137,7 +139,7 @@ export class Exchange {
       throw error
     }
     this.#head(response)
-    if (isBodyless(this.request.method, response.status)) {
+    if (isBodyless(this.request.method, response.status) || response.status === 205) {
       discard(response)
       this.#finish('sent')
       return
@@ -212,6 +214,7 @@ export class Exchange {
       outcome,
       informed: this.informed,
       errors: this.request.errorText,
+      chunks: this.#chunks,
     })
   }
 }

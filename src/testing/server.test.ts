@@ -78,6 +78,7 @@ describe('the in-memory door', () => {
   test.each([
     ['HEAD', 200],
     ['GET', 204],
+    ['GET', 205],
     ['GET', 304],
   ])('%s with %i discards the body', async (method, status) => {
     let reason: unknown = 'not cancelled'
@@ -86,6 +87,11 @@ describe('the in-memory door', () => {
     expect(response.body).toHaveLength(0)
     expect(response.outcome).toMatchObject({ kind: 'sent', status, bytes: 0 })
     expect(reason).toBeUndefined()
+  })
+
+  test('OPTIONS * is answered by the door, for it is about no resource', async () => {
+    await using server = serveMemory(() => expect.unreachable())
+    expect((await server.request({ method: 'OPTIONS', target: '*' })).status).toBe(204)
   })
 
   test('interim responses are recorded, and 101 is none of them', async () => {

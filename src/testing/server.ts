@@ -1,6 +1,6 @@
 // The door without a socket: any application, called as a client would call it.
 
-import { GatewayError, getHeader, isHost, isToken, parseTarget, type Address, type Application, type Server } from '../core/index.ts'
+import { GatewayError, empty, getHeader, isHost, isToken, parseTarget, type Address, type Application, type Server } from '../core/index.ts'
 import { Exchange, type MemoryExchange, type MemoryParts, type MemoryResponse } from './exchange.ts'
 
 export interface MemoryServer extends Server {
@@ -40,7 +40,9 @@ class Memory implements MemoryServer {
       const refusal = refusalOf(parts)
       const track = (work: Promise<unknown>): void => this.#wait(work)
       exchange = new Exchange(refusal === undefined ? { waitUntil: track, ...parts } : { method: parts.method ?? 'GET' }, resolve, headSent)
-      void exchange.run(refusal === undefined ? this.#application : () => Promise.reject(refusal))
+      // OPTIONS * is about the server as a whole, and no resource (RFC 9110, 9.3.7).
+      const application: Application = parts.target === '*' ? () => empty(204) : this.#application
+      void exchange.run(refusal === undefined ? application : () => Promise.reject(refusal))
     })
     if (exchange !== undefined) {
       const running = exchange

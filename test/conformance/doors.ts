@@ -1,0 +1,145 @@
+// The servers of the conformance suite, each behind one kind of client. A new server adds one entry.
+
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import type { Address, Application } from '../../src/core/index.ts'
+import { serveHttp } from '../../src/http/index.ts'
+import { serveMemory } from '../../src/testing/index.ts'
+
+/** What a client sends. */
+export interface Asked {
+  readonly target: string
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** Text and bytes have a Content-Length; an array of chunks is sent chunked. */
+  readonly body?: string | Buffer | readonly Buffer[]
+  /** The client leaves once it has this many bytes of body. */
+  readonly leaveAfter?: number
+  /** The client leaves after so many milliseconds. What it got is then a status of 0, unless there was an answer. */
+  readonly leaveAt?: number
+  /** Milliseconds that the client takes no bytes after its first ones. */
+  readonly pause?: number
+}
+
+/** What a client got. */
+export interface Got {
+  readonly status: number
+  readonly reason: string
+  /** As on the wire. */
+  readonly headers: readonly string[]
+  readonly body: Buffer
+  /** The body as it came. */
+  readonly pieces: readonly Uint8Array[]
+  readonly trailers: readonly string[]
+  readonly informed: readonly number[]
+  /** Whether the client can tell that this is all. */
+  readonly whole: boolean
+}
+
+export interface OpenDoor {
+  ask(asked: Asked): Promise<Got>
+  close(grace?: number): Promise<void>
+}
+
+export interface Door {
+  readonly name: string
+  open(application: Application): Promise<OpenDoor>
+}
+
+const memory: Door = {
+  name: 'memory',
+  open: (application) => {
+    const server = serveMemory(application)
+    return Promise.resolve({
+      async ask({ body, leaveAfter, leaveAt, pause, headers, ...parts }) {
+        const exchange = server.request({
+          ...parts,
+          headers: headers ?? {},
+          ...(body !== undefined && { body }),
+          ...(pause !== undefined && { reader: 'held' }),
+        })
+        if (pause !== undefined) setTimeout(() => exchange.release(), pause)
+        if (leaveAt !== undefined) setTimeout(() => exchange.abort(), leaveAt)
+        if (leaveAfter !== undefined) {
+          while (exchange.received() < leaveAfter) await new Promise((resolve) => setTimeout(resolve, 1))
+          exchange.abort()
+        }
+        const { outcome, informed, chunks, reason, ...got } = await exchange
+        return {
+          ...got,
+          reason: reason ?? '',
+          pieces: chunks,
+          informed: informed.map((each) => each.status),
+          whole: outcome.kind === 'sent' || got.status >= 500,
+        }
+      },
+      close: (grace) => server.close(grace),
+    })
+  },
+}
+
+const http: Door = {
+  name: 'http',
+  open: async (application) => {
+    const log = { debug() {}, info() {}, warn() {}, error() {} }
+    const server = await serveHttp(application, { log })
+    return { ask: (asked) => askHttp(server.address, asked), close: (grace) => server.close(grace) }
+  },
+}
+
+const NOTHING: Got = { status: 0, reason: '', headers: [], body: Buffer.alloc(0), pieces: [], trailers: [], informed: [], whole: false }
+
+function askHttp(address: Address, asked: Asked): Promise<Got> {
+  const { target, method = 'GET', headers = {}, body } = asked
+  return new Promise((resolve, reject) => {
+    const chunked = Array.isArray(body)
+    const length = body === undefined || chunked ? {} : { 'Content-Length': String(Buffer.byteLength(body as Buffer)) }
+    const to = 'path' in address ? { socketPath: address.path } : { host: address.host, port: address.port }
+    const outgoing = httpRequest({ ...to, method, path: target, headers: { Host: 'test.example', ...headers, ...length }, agent: false })
+    const informed: number[] = []
+    let response: IncomingMessage | undefined
+    outgoing.on('information', (information) => informed.push(information.statusCode))
+    outgoing.on('error', (error) => {
+      if (response !== undefined) return
+      if (left) resolve(NOTHING)
+      else reject(error)
+    })
+    let left = false
+    const leave = (): void => {
+      left = true
+      outgoing.destroy()
+    }
+    if (asked.leaveAt !== undefined) setTimeout(leave, asked.leaveAt)
+    outgoing.on('response', (incoming) => {
+      response = incoming
+      const pieces: Buffer[] = []
+      let received = 0
+      incoming.on('data', (chunk: Buffer) => {
+        pieces.push(chunk)
+        received += chunk.length
+        if (asked.leaveAfter !== undefined && received >= asked.leaveAfter) leave()
+        if (asked.pause !== undefined && pieces.length === 1) {
+          incoming.pause()
+          setTimeout(() => incoming.resume(), asked.pause)
+        }
+      })
+      // What is cut off is an error here, and a close without `complete` there.
+      incoming.on('error', () => {})
+      incoming.on('close', () =>
+        resolve({
+          status: incoming.statusCode!,
+          reason: incoming.statusMessage!,
+          headers: incoming.rawHeaders,
+          body: Buffer.concat(pieces),
+          pieces,
+          trailers: incoming.rawTrailers,
+          informed,
+          whole: incoming.complete,
+        }),
+      )
+    })
+    if (chunked) for (const chunk of body as Buffer[]) outgoing.write(chunk)
+    outgoing.end(chunked ? undefined : body)
+  })
+}
+
+export const doors: readonly Door[] = [memory, http]
