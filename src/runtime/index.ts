@@ -1,7 +1,7 @@
 // The face of `viaduct/runtime`: a supervisor that holds the sockets, and the fronts that serve.
 
-export { ListenError, describeListen, openListeners } from './listeners.ts'
-export type { ListenSpec, Listener } from './listeners.ts'
+export { ListenError, describeListen } from './listeners.ts'
+export type { ListenSpec } from './listeners.ts'
 export { supervise } from './supervise.ts'
 export type { ReadyNews, SuperviseOptions } from './supervise.ts'
 export { runFront } from './front.ts'

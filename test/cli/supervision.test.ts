@@ -162,13 +162,15 @@ describe('told to reload', () => {
 
   test('it lets requests end that the old front has begun', async () => {
     const running = await supervisor()
-    const slow = ask(running.url, '/slow?1000')
     const { pid } = await whoServes(running.url)
+    const held = ask(running.url, '/held')
+    await until('the request to arrive', () => existsSync(join(folder, 'held')))
     running.program.kill('SIGHUP')
     await running.program.said(/"generation":2/)
-    expect((await whoServes(running.url)).generation).toBe(2)
+    await until('the next front alone', async () => (await whoServes(running.url)).generation === 2)
     expect(alive(pid)).toBe(true)
-    expect(await slow).toMatchObject({ status: 200, body: 'slow' })
+    writeFileSync(join(folder, 'release'), '')
+    expect(await held).toMatchObject({ status: 200, body: 'released' })
     await until('the end of the old one', () => !alive(pid))
   })
 
