@@ -1,8 +1,8 @@
 // The backends of the conformance suite: each answers the same behaviours with a program of its own. A new backend adds one entry.
 
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { cgi } from '../../src/cgi/index.ts'
@@ -46,6 +46,32 @@ const program: Room = {
     const application = cgi({ script: fixture('answer.sh') })
     await application.ready()
     return application
+  },
+}
+
+/** The TypeScript room once more, each request in a process of its own: being a CGI program is a server too. */
+const childSide: Room = {
+  name: 'cgi (serveCgi)',
+  available: () => true,
+  lacks: program.lacks,
+  open: async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'viaduct-conformance-'))
+    const dist = new URL('../../dist', import.meta.url).pathname
+    const source = readFileSync(new URL('answer.ts', import.meta.url), 'utf8').replace('../../src/core/index.ts', `${dist}/core/index.js`)
+    const main = `import { serveCgi } from '${dist}/cgi/index.js'\nimport { lint } from '${dist}/core/index.js'\n`
+    writeFileSync(join(folder, 'answer.mts'), `${main}${source}\nawait serveCgi(lint(answer))\n`)
+    // Node 20 runs no TypeScript, and this is a program of its own.
+    const tsc = new URL('../../node_modules/.bin/tsc', import.meta.url).pathname
+    const options = ['--noCheck', '--ignoreConfig', '--module', 'nodenext', '--target', 'es2023', '--types', 'node']
+    execFileSync(tsc, [...options, '--outDir', folder, join(folder, 'answer.mts')], { stdio: 'inherit' })
+    const application = cgi({ script: join(folder, 'answer.mjs'), interpreter: [process.execPath] })
+    await application.ready()
+    return backend(application, {
+      close: async (grace) => {
+        await application.close(grace)
+        rmSync(folder, { recursive: true })
+      },
+    })
   },
 }
 
@@ -169,4 +195,4 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-export const rooms: readonly Room[] = [typescript, program, php, upstream, files]
+export const rooms: readonly Room[] = [typescript, program, childSide, php, upstream, files]
