@@ -53,7 +53,7 @@ export const SERVE: CommandHelp = {
       short: 'l',
       help: `Where to listen; may be given several times (default ${DEFAULT_HOST}:${DEFAULT_PORT})\nHOST:PORT, PORT, :PORT (every address) or unix:/path`,
     },
-    workers: { value: 'N', short: 'w', help: 'PHP workers' },
+    workers: { value: 'N', short: 'w', help: 'PHP workers (default 2 a core, at least 4)' },
     'php-cgi': { value: 'PATH', help: 'The php-cgi to use, rather than the one on PATH' },
     'max-body': { value: 'SIZE', help: 'Largest request body: 500K, 8M, 1G' },
     grace: { value: 'SECONDS', help: `What requests get to finish at the end or on reload (default ${DEFAULT_GRACE / 1000})` },
@@ -76,7 +76,7 @@ export const SERVE: CommandHelp = {
   ],
   signals: [
     ['INT, TERM, QUIT', 'finish what runs, then exit 0; INT or TERM again: at once'],
-    ['HUP, USR2', 'start anew with the same sockets: no request is lost'],
+    ['HUP, USR2', 'start anew with the same sockets: no request is lost;\nthe HUP of a terminal that is closed stops it'],
     ['USR1', 'open the access log anew, after it was renamed'],
   ],
 }
