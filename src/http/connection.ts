@@ -11,7 +11,7 @@ const CONNECTION = Symbol('viaduct connection')
 type Marked = Socket & { [CONNECTION]?: Connection }
 
 /** A unix socket's ends have no address. */
-const nowhere: Endpoint = { address: '', port: 0 }
+export const nowhere: Endpoint = { address: '', port: 0 }
 
 export class Connection {
   readonly door: Door
@@ -52,7 +52,7 @@ export class Connection {
   locate(): void {
     const { socket } = this
     this.remote = endpoint(socket.remoteAddress, socket.remotePort)
-    this.local = endpoint(socket.localAddress, socket.localPort)
+    this.local = this.door.local ?? endpoint(socket.localAddress, socket.localPort)
   }
 
   /** @returns whether it is the only one, so that it can be worked on now. */

@@ -161,6 +161,12 @@ describe('deadlines', () => {
     expect(client.reset).toBe(false)
   })
 
+  test('a connection that never had one too, where heads have no deadline', async () => {
+    await using open = await door(() => text(200, 'ok'), { limits: { idleTimeout: 60, headersTimeout: 0 } })
+    await using client = await raw(open.address)
+    expect(await client.closed).toBe('')
+  })
+
   test('a connection with a request that takes its time is not', async () => {
     await using open = await door(
       async () => {

@@ -5,8 +5,8 @@ import type { Server as HttpServer } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { GatewayError, describe } from '../core/index.ts'
-import type { Application, ErrorStream, Log } from '../core/index.ts'
-import { Connection } from './connection.ts'
+import type { Address, Application, Endpoint, ErrorStream, Log } from '../core/index.ts'
+import { Connection, nowhere } from './connection.ts'
 import { Exchange, Outgoing, summary } from './exchange.ts'
 import { Incoming, examine, refusal } from './incoming.ts'
 import { sweepInterval } from './limits.ts'
@@ -27,6 +27,8 @@ export class Door {
   readonly server: HttpServer<typeof Incoming, typeof Outgoing>
   readonly connections: Set<Connection> = new Set()
   closing = false
+  /** This end of every connection, where all have the same. */
+  local: Endpoint | undefined = undefined
   /** Counts sweeps: the clock of everything that has no timer of its own. */
   tick = 0
   readonly #log: Log
@@ -72,8 +74,11 @@ export class Door {
     this.#sweeper = setInterval(() => this.#sweep(), this.#interval).unref()
   }
 
-  /** What befalls the listening socket once it listens; without a listener it would end the process. */
-  watch(): void {
+  /** It listens. Without somebody to hear of what befalls the listening socket from now on, that would end the process. */
+  opened(address: Address): void {
+    // The same for every connection, unless it listens on every address there is.
+    if ('path' in address) this.local = nowhere
+    else if (address.host !== '0.0.0.0' && address.host !== '::') this.local = { address: address.host, port: address.port }
     this.server.on('error', (error) => this.#log.error({}, `http: the listening socket: ${describe(error)}`))
   }
 
@@ -237,7 +242,7 @@ export class Door {
       connection.seenRequests = connection.requests
       connection.seenBytes = socket.bytesRead
       connection.since = this.tick
-    } else if (expired && connection.requests > 0 && socket.bytesRead === connection.seenBytes) {
+    } else if (expired && socket.bytesRead === connection.seenBytes) {
       // More bytes are the beginning of a request, and node minds its head's deadline.
       socket.destroySoon()
     }

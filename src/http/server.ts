@@ -34,7 +34,7 @@ export async function serveHttp(application: Application, options: HttpOptions =
     await door.close(0)
     throw error
   })
-  door.watch()
+  door.opened(listener.address)
   let closing: Promise<void> | undefined
   const close = (grace: number = GRACE): Promise<void> => (closing ??= Promise.all([door.close(grace), listener.release()]).then(() => {}))
   return {

@@ -1,5 +1,8 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { bodyOf, door, fieldOf, later, raw, statusOf, talk } from '../../test/http-raw.ts'
+import { has } from '../../test/peers.ts'
 import { collect, streamOf, text } from '../core/index.ts'
 import type { Application, Outcome } from '../core/index.ts'
 import type { Duplex } from 'node:stream'
@@ -90,6 +93,27 @@ describe('an upgrade', () => {
     await using on = await door(application, { upgrade: true })
     expect(bodyOf(await talk(on.address, upgrade().replace('HTTP/1.1', 'HTTP/1.0')))).toBe('plain')
     expect(offered).toEqual([undefined, undefined, undefined])
+  })
+
+  test.skipIf(!has('curl'))('to HTTP/2 that curl asks for is answered in HTTP/1.1', async () => {
+    for (const options of [{}, { upgrade: true }]) {
+      await using open = await door(async (request) => ({ status: 200, headers: [], body: await collect(request.body) }), options)
+      const { host, port } = open.address as { host: string; port: number }
+      const curl = promisify(execFile)('curl', [
+        '--http2',
+        '-s',
+        '-d',
+        'through',
+        `http://${host}:${port}/a`,
+        '--next',
+        '--http2',
+        '-s',
+        '-w',
+        '%{http_version}',
+        `http://${host}:${port}/b`,
+      ])
+      expect((await curl).stdout).toBe('through1.1')
+    }
   })
 
   test('with a body is not offered, and the body arrives', async () => {
