@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { FileSlice, collect, streamOf } from '../core/index.ts'
+import { FileSlice, collect, spoolMemory, streamOf } from '../core/index.ts'
 import type { Backend, ByteStream, GatewayResponse } from '../core/index.ts'
 import { makeRequest } from '../testing/index.ts'
 import { close, expectClose, expectRequest, gate, scripted, send, until } from '../../test/scripted.ts'
@@ -164,10 +164,12 @@ describe('a kept connection that turns out to be closed', () => {
     await app(makeRequest())
     const small = Buffer.alloc(900, 'a')
     const large = Buffer.alloc(200_000, 'b')
+    const memory = spoolMemory.used
     await app(makeRequest({ method: 'PUT', body: small }))
     await app(makeRequest({ method: 'PUT', body: large }))
     expect(upstream.requests.map((each) => each.stdin.length)).toEqual([0, 900, 900, 200_000, 200_000])
     expect(upstream.requests[4]!.stdin.equals(large)).toBe(true)
+    expect(spoolMemory.used).toBe(memory)
   })
 
   test.each([

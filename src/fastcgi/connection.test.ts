@@ -187,8 +187,9 @@ describe('an answer', () => {
       until(later.open),
       send(wire.endRequest(1)),
     )
-    const response = await ask()
+    const response = await ask({ hold: { bytes: 65_536, time: 60_000 } })
     expect(response.headers).toEqual(['Content-Length', '5'])
+    expect(response.body).toBeInstanceOf(Uint8Array)
     expect(await textOf(response)).toBe('hello')
     expect(ends).toEqual([])
     later.pass()
@@ -547,11 +548,24 @@ describe('a request body', () => {
   })
 })
 
+/** A head that never ends, a byte at a time. */
+const drip: Step = async (peer) => {
+  for (let i = 0; i < 1000 && !peer.socket.destroyed; i++) {
+    await send(wire.stdout(1, 'x'))(peer)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
 describe('a deadline', () => {
   test('passes when no head comes, whatever else does', async () => {
     const { send: ask, ends } = await line(expectRequest(), send(wire.stdout(1, 'X: ')), expectClose())
     await expect(ask({ deadlines: { firstByte: 50, between: 10_000 } })).rejects.toMatchObject({ code: 'TIMEOUT', status: 504 })
     expect(ends).toMatchObject([{ reusable: false, error: { code: 'TIMEOUT' } }])
+  })
+
+  test('is not put off by a head that comes a byte at a time', async () => {
+    const { send: ask } = await line(expectRequest(), drip)
+    await expect(ask({ deadlines: { firstByte: 60, between: 10_000 } })).rejects.toMatchObject({ code: 'TIMEOUT', status: 504 })
   })
 
   test('passes between two pieces, and cuts the stream', async () => {

@@ -233,6 +233,20 @@ function phpTests(app: () => Backend): void {
   })
 }
 
+/** Blocks until the kernel has closed what a killed process had open. */
+function waitForDeath(pid: number): void {
+  const clock = new Int32Array(new SharedArrayBuffer(4))
+  for (let i = 0; i < 5000; i++) {
+    try {
+      if (readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z')) return
+    } catch {
+      // Reaped already.
+      return
+    }
+    Atomics.wait(clock, 0, 0, 1)
+  }
+}
+
 const addresses = new WeakMap<Backend, Address>()
 const addressOf = (app: Backend): Address => addresses.get(app)!
 
@@ -243,7 +257,7 @@ async function fpm(listen: string, address: Address): Promise<{ app: Backend; ma
   const user = root ? 'user = root\ngroup = root\n' : ''
   await writeFile(
     file,
-    `[global]\nerror_log = ${join(folder, 'fpm.log')}\ndaemonize = no\n[www]\nlisten = ${listen}\n${user}pm = static\npm.max_children = 4\n`,
+    `[global]\nerror_log = ${join(folder, 'fpm.log')}\ndaemonize = no\nprocess_control_timeout = 5s\n[www]\nlisten = ${listen}\n${user}pm = static\npm.max_children = 4\n`,
   )
   const master = start(FPM, ['-F', ...(root ? ['-R'] : []), '-y', file, '-d', 'post_max_size=64M'])
   await listening(address)
@@ -286,7 +300,8 @@ describe.skipIf(!has(FPM))('php-fpm', () => {
       const streaming = connectTo(addressOf(app), { hold: { bytes: 0, time: 0 } })
       const response = await streaming(makeRequest({ target: '/die.php' }))
       await expect(collect(response.body as ByteStream)).rejects.toMatchObject({ code: 'UPSTREAM_TRUNCATED' })
-      await expect(app(makeRequest({ target: '/die.php' }))).rejects.toMatchObject({ code: 'UPSTREAM_TRUNCATED', status: 502 })
+      const patient = connectTo(addressOf(app), { hold: { bytes: 65_536, time: 10_000 } })
+      await expect(patient(makeRequest({ target: '/die.php' }))).rejects.toMatchObject({ code: 'UPSTREAM_TRUNCATED', status: 502 })
       expect(await textOf(await app(makeRequest({ target: '/hello.php' })))).toBe('hello')
     })
 
@@ -294,9 +309,8 @@ describe.skipIf(!has(FPM))('php-fpm', () => {
       for (let round = 0; round < 5; round++) {
         const pid = Number(await textOf(await app(makeRequest({ target: '/pid.php' }))))
         process.kill(pid, 'SIGKILL')
-        // Until the kernel has closed its sockets, and without letting our own loop hear of it.
-        while (existsSync(`/proc/${pid}`) && !readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z'))
-          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+        // Without letting our own loop hear of it.
+        waitForDeath(pid)
         expect(await textOf(await app(makeRequest({ target: '/hello.php' })))).toBe('hello')
       }
     })
