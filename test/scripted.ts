@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { PairDecoder, RecordDecoder, Type } from '../src/fastcgi/index.ts'
 
 /** A request as the application saw it. */
-export interface SeenRequest {
+interface SeenRequest {
   id: number
   role: number
   keep: boolean
@@ -17,7 +17,7 @@ export interface SeenRequest {
   connection: number
 }
 
-export interface Peer {
+interface Peer {
   readonly socket: Socket
   /** Resolves once the parameters (and STDIN) of the next request are here. */
   next(withStdin: boolean): Promise<SeenRequest>

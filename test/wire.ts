@@ -3,14 +3,10 @@
 import { Buffer } from 'node:buffer'
 
 export const BEGIN_REQUEST = 1
-export const ABORT_REQUEST = 2
 export const END_REQUEST = 3
-export const PARAMS = 4
 export const STDIN = 5
 export const STDOUT = 6
 export const STDERR = 7
-export const DATA = 8
-export const GET_VALUES = 9
 export const GET_VALUES_RESULT = 10
 export const UNKNOWN_TYPE = 11
 
@@ -52,7 +48,7 @@ export function answer(id: number, text: string): Buffer {
 }
 
 /** A length of a name or a value; `wide` writes small ones in four bytes too. */
-export function pairLength(value: number, wide: boolean = value > 127): Buffer {
+function pairLength(value: number, wide: boolean = value > 127): Buffer {
   if (!wide) return Buffer.from([value])
   const out = Buffer.alloc(4)
   out.writeUInt32BE((value | 0x80000000) >>> 0)
