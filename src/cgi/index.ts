@@ -2,6 +2,5 @@
 
 export { cgi } from './cgi.ts'
 export type { CgiBackend, CgiOptions } from './cgi.ts'
-export { cgiLimits } from './limits.ts'
 export type { CgiLimits } from './limits.ts'
 export { serveCgi } from './child.ts'

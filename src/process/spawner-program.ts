@@ -30,7 +30,8 @@ export class ProgramError extends GatewayError {
   readonly errno: string
 
   constructor(stage: FailedStage | 'helper', errno: string, options: { status: number; message: string; cause?: unknown }) {
-    super(stage === 'helper' ? 'UNAVAILABLE' : 'PROGRAM_FAILED', options)
+    // What is lacking for the moment may be there again.
+    super(stage === 'helper' ? 'UNAVAILABLE' : 'PROGRAM_FAILED', options.status === 503 ? { ...options, retryAfter: 1 } : options)
     this.stage = stage
     this.errno = errno
   }

@@ -38,7 +38,7 @@ process.umask(0o022)
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1']) process.on(name, () => {})
 
 // Programs must not inherit what this process did. Node's own descriptors are close-on-exec (octal 02000000 in fdinfo).
-for (const fd of readdirSync('/proc/self/fd').map(Number)) {
+for (const fd of existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').map(Number) : []) {
   try {
     const flags = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))
     if (fd > 3 && flags !== null && (Number.parseInt(flags[1], 8) & 0o2000000) === 0) closeSync(fd)

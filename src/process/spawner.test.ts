@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -265,6 +266,28 @@ describe.each(kinds)('a spawner in %s', (kind) => {
     expect(spawner.pids[0]).not.toBe(helper)
     expect((await outcome(spawner.run(sh('echo again')))).stdout).toBe('again\n')
     expect(messages.join('\n')).toContain('a helper ended with SIGKILL; starting another')
+  })
+
+  test('leaves nothing when its front is killed with SIGKILL', async () => {
+    // Another process, from what was built.
+    const built = new URL('../../dist/process/index.js', import.meta.url).href
+    const front = execFile(process.execPath, [
+      '--input-type=module',
+      '-e',
+      `import { openSpawner } from ${JSON.stringify(built)}
+      const spawner = openSpawner({ helpers: 1, kind: ${JSON.stringify(kind)} })
+      await spawner.ready()
+      const program = spawner.run({ file: '/bin/sh', argv: ['sh', '-c', 'trap "" TERM HUP PIPE; sleep 600 & echo $! $$; wait'], env: [], cwd: '/' })
+      program.stdout.on('data', (chunk) => process.stdout.write(chunk.toString().trim() + ' ' + spawner.pids + '\\n'))`,
+    ])
+    const line = await new Promise<string>((resolve) => front.stdout!.once('data', (chunk: string) => resolve(chunk)))
+    const pids = line.trim().split(' ').map(Number)
+    expect(pids.length).toBe(3)
+    const path = readFileSync(`/proc/${pids[2]}/cmdline`, 'utf8').split('\0').at(-2)!
+    expect(pids.every(alive)).toBe(true)
+    front.kill('SIGKILL')
+    await until(() => !pids.some(alive))
+    expect(existsSync(path)).toBe(false)
   })
 
   test('does not lose its programs to a signal that is meant for everybody', async () => {
