@@ -5,7 +5,7 @@
 // client left finishes by PHP's own rules (ignore_user_abort) and comes back when it has.
 
 import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
-import { Dispatcher, WELL, openGuard, restart } from '../process/index.ts'
+import { Dispatcher, WELL, openGuard, restart, visible } from '../process/index.ts'
 import type { Exit, Guard, RestartMemory } from '../process/index.ts'
 import { GatewayError, backend, describe, enumerate, spool } from '../core/index.ts'
 import type { Backend, ByteString, ByteStream, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
@@ -181,7 +181,7 @@ class Pool {
       body: wire(body),
       hold: this.#hold,
       deadlines: this.#deadlines,
-      stderr: (line) => this.#log.warn({ app: this.#name, pid: worker.pid, target: request.target }, line),
+      stderr: (line) => this.#log.warn({ app: this.#name, pid: worker.pid, target: request.target }, visible(line)),
       onEnd: ({ reusable, taken, error }) => {
         // An idle worker may die unnoticed. Only when it saw nothing of the request another one gets it: it may have died of it.
         again = first && !taken
