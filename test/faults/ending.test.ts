@@ -62,13 +62,20 @@ describe.skipIf(!has('php-cgi'))('a server under load', () => {
 
   test('that gets Ctrl-C answers what is under way, exits 0 and leaves nothing behind', async () => {
     const family = descendantsOf(server.pid)
-    const page = get(server.port, '/wait.php?name=page&ms=1200')
+    const page = get(server.port, '/hold.php?name=page')
     const program = get(server.port, '/cgi-bin/slow?slow')
     await site.told('page')
     await site.told('slow')
 
     server.signalGroup('SIGINT')
-    setTimeout(() => site.go(), 300)
+    // Refused: it has heard, and has stopped listening.
+    await eventually('it has stopped listening', () =>
+      get(server.port, '/').then(
+        () => false,
+        () => true,
+      ),
+    )
+    site.go()
 
     expect(await page).toMatchObject({ status: 200, text: 'done\n' })
     expect(await program).toMatchObject({ status: 200, text: 'begun\nended\n' })
@@ -84,10 +91,12 @@ describe.skipIf(!has('php-cgi'))('a server under load', () => {
   test('that is reloaded loses no request, and the old front is gone with all that was its own', async () => {
     const front = frontOf(server.pid)
     const family = descendantsOf(front.pid)
-    const page = get(server.port, '/wait.php?name=old&ms=1500')
+    const page = get(server.port, '/hold.php?name=old')
     await site.told('old')
 
     server.signal('SIGHUP')
+    await eventually('another front beside it', () => frontsOf(server.pid).length === 2)
+    site.go()
 
     expect((await page).status).toBe(200)
     await allGone([front, ...family], 20_000)

@@ -1,6 +1,6 @@
 // A folder of programs that behave badly when asked to, each telling in `.state/NAME` which process it is.
 
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { temporaryFolder } from '../interop/peers/index.ts'
 import { Watched, eventually } from './observe.ts'
@@ -21,6 +21,9 @@ const scripts: Readonly<Record<string, string>> = {
 
   // Says who it is, sleeps, answers.
   'wait.php': `${TELL}tell($_GET['name']); usleep($_GET['ms'] * 1000); echo "done\\n";`,
+
+  // Says who it is, waits until the test allows it to go on, answers.
+  'hold.php': `${TELL}tell($_GET['name']); while (!file_exists("{$state}go")) { usleep(10000); clearstatcache(); } echo "done\\n";`,
 
   // Answers only when as many requests are here at once as it is told: proof of that many workers.
   'meet.php': `${TELL}
@@ -77,8 +80,10 @@ export interface FaultSite {
   readonly folder: string
   /** The process that told its name, once it has. */
   told(name: string): Promise<Watched>
-  /** Lets the slow programs end. */
+  /** Lets those that hold end. */
   go(): void
+  /** Those that come now hold again. */
+  hold(): void
   remove(): void
 }
 
@@ -102,6 +107,7 @@ export function faultSite(): FaultSite {
         return existsSync(file) && new Watched(Number(readFileSync(file, 'utf8')))
       }),
     go: () => writeFileSync(join(folder, '.state/go'), ''),
+    hold: () => rmSync(join(folder, '.state/go'), { force: true }),
     remove: temporary.remove,
   }
 }
