@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { compose, derive, lint, type Backend, type Log, type Middleware, type Outcome } from '../../src/core/index.ts'
-import { behaviours, type Behaviour } from './behaviours.ts'
+import { behaviours, type Behaviour, type Bench } from './behaviours.ts'
 import { doors, type OpenDoor } from './doors.ts'
 import { rooms } from './rooms.ts'
 
@@ -50,13 +50,18 @@ describe.each(doors)('$name', (door) => {
         }
         test(name, async () => {
           const own = room.asks?.[name]
-          await behaviours[name]({
+          const bench: Bench = {
             ask: (parts) =>
               open.ask({ target: own?.target ?? TARGETS[name] ?? `/${name}`, ...(own?.headers && { headers: own.headers }), ...parts }),
             get outcomes() {
               return outcomes
             },
             errors: () => said,
+          }
+          await behaviours[name](bench).catch((error: unknown) => {
+            // What the other side said tells more than what the client saw.
+            if (error instanceof Error) error.message += `\nsaid: ${said || 'nothing'}\noutcomes: ${JSON.stringify(outcomes)}`
+            throw error
           })
           await expect.poll(() => outcomes.length, { message: 'every request hears of its end, once' }).toBe(asked)
           expect(asked).toBeGreaterThan(0)

@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { cgi } from '../../src/cgi/index.ts'
@@ -56,15 +56,15 @@ const childSide: Room = {
   lacks: program.lacks,
   open: async () => {
     const folder = mkdtempSync(join(tmpdir(), 'viaduct-conformance-'))
-    const dist = new URL('../../dist', import.meta.url).pathname
-    const source = readFileSync(new URL('answer.ts', import.meta.url), 'utf8').replace('../../src/core/index.ts', `${dist}/core/index.js`)
-    const main = `import { serveCgi } from '${dist}/cgi/index.js'\nimport { lint } from '${dist}/core/index.js'\n`
-    writeFileSync(join(folder, 'answer.mts'), `${main}${source}\nawait serveCgi(lint(answer))\n`)
-    // Node 20 runs no TypeScript, and this is a program of its own.
-    const tsc = new URL('../../node_modules/.bin/tsc', import.meta.url).pathname
-    const options = ['--noCheck', '--ignoreConfig', '--module', 'nodenext', '--target', 'es2023', '--types', 'node']
-    execFileSync(tsc, [...options, '--outDir', folder, join(folder, 'answer.mts')], { stdio: 'inherit' })
-    const application = cgi({ script: join(folder, 'answer.mjs'), interpreter: [process.execPath] })
+    // Node 20 runs no TypeScript. Built here and not taken from dist, which may be built anew under the programs that run.
+    const root = new URL('../..', import.meta.url).pathname
+    const options = ['--noCheck', '--ignoreConfig', '--rewriteRelativeImportExtensions', '--module', 'nodenext', '--target', 'es2023']
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+    execFileSync(join(root, 'node_modules/.bin/tsc'), [...options, '--rootDir', root, '--outDir', folder, 'test/conformance/child.ts'], {
+      cwd: root,
+      stdio: 'inherit',
+    })
+    const application = cgi({ script: join(folder, 'test/conformance/child.js'), interpreter: [process.execPath] })
     await application.ready()
     return backend(application, {
       close: async (grace) => {
