@@ -15,11 +15,10 @@ import type { HttpLimits } from './limits.ts'
 /** Requests that may wait on one connection. Clients that pipeline at all send a few. */
 const PIPELINE_LIMIT = 128
 /**
- * When the door closes, a request may be on its way: so long a connection may stay that has not sent anything yet,
- * and one whose last answer is so recent that no sweep has found it idle.
+ * When the door closes, a request may be on its way: so many milliseconds a connection may stay that has not sent anything
+ * yet, or whose last answer is so recent that no sweep has found it idle. A busy client needs more than a moment to ask again.
  */
-const FRESH_GRACE = 500
-const RECENT_GRACE = 100
+const ASKING = 500
 
 export class Door {
   application: Application
@@ -33,6 +32,8 @@ export class Door {
   tick = 0
   readonly #log: Log
   readonly #work: Set<Promise<unknown>> = new Set()
+  /** While closing: until when a connection without a request may stay. */
+  readonly #stays: WeakMap<Connection, number> = new WeakMap()
   readonly #interval: number
   readonly #sweeper: NodeJS.Timeout
   #dropped = 0
@@ -121,9 +122,9 @@ export class Door {
     const next = connection.shift()
     if (next !== undefined) {
       if (!connection.socket.destroyed && !connection.lingering) next.run()
-    } else if (this.closing && !connection.lingering) {
-      // Its head went out before the door closed, so the client does not know yet.
-      connection.socket.destroySoon()
+    } else if (this.closing) {
+      // Its head went out before the door closed, so the client does not know yet and may be asking for more.
+      this.#stays.set(connection, Date.now() + ASKING)
     }
   }
 
@@ -133,9 +134,10 @@ export class Door {
     // Not node's own close, which ends idle connections at once, with requests that are on the wire already.
     const stopped = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()))
     const begin = Date.now()
-    const recent = new Set<Connection>()
-    for (const connection of this.connections) if (connection.requests !== connection.seenRequests) recent.add(connection)
-    const reap = (): void => this.#reap(recent, grace === 0 ? Number.POSITIVE_INFINITY : Date.now() - begin)
+    for (const connection of this.connections) {
+      if (connection.requests === 0 || connection.requests !== connection.seenRequests) this.#stays.set(connection, begin + ASKING)
+    }
+    const reap = (): void => this.#reap(grace === 0 ? Number.POSITIVE_INFINITY : Date.now())
     // One round to read what has arrived, one to be sure.
     await turn()
     await turn()
@@ -248,8 +250,8 @@ export class Door {
     }
   }
 
-  /** While closing, for `elapsed` milliseconds: ends what has no request. */
-  #reap(recent: Set<Connection>, elapsed: number): void {
+  /** While closing: ends what has no request and whose time to ask is over at `now`. */
+  #reap(now: number): void {
     for (const connection of this.connections) {
       const { socket } = connection
       if (connection.first !== undefined || connection.lingering || connection.upgraded) continue
@@ -258,9 +260,8 @@ export class Door {
         connection.seenRequests = connection.requests
         connection.seenBytes = socket.bytesRead
       }
-      const stays = connection.requests === 0 ? FRESH_GRACE : recent.has(connection) ? RECENT_GRACE : 0
       // More bytes than at the last look are the beginning of a request.
-      if (elapsed >= stays && socket.bytesRead === connection.seenBytes) socket.destroySoon()
+      if (now >= (this.#stays.get(connection) ?? 0) && socket.bytesRead === connection.seenBytes) socket.destroySoon()
     }
   }
 
