@@ -7,6 +7,7 @@
 import { Channel, GatewayError, HEAD_LIMIT, isBodyless, toResponse, withoutHeaders } from '../core/index.ts'
 import type { CgiHead, GatewayResponse, Log } from '../core/index.ts'
 import type { Call } from './call.ts'
+import { clientGone, rejection } from './failures.ts'
 import { HeadReader } from './head-reader.ts'
 import { ProtocolStatus, protocolError } from './record.ts'
 import type { EndRequest } from './record.ts'
@@ -327,22 +328,5 @@ export class Exchange implements Held {
 
   get drainTime(): number {
     return (this.call.drain ?? DRAIN).time
-  }
-}
-
-function clientGone(peer: string): GatewayError {
-  return new GatewayError('CLIENT_GONE', { status: 499, message: `fastcgi: nobody waits for the answer any more (${peer})` })
-}
-
-function rejection(protocolStatus: number, peer: string): GatewayError {
-  switch (protocolStatus) {
-    case ProtocolStatus.CantMpxConn:
-      return new GatewayError('UNAVAILABLE', { status: 503, message: `fastcgi: ${peer} refused the request: CANT_MPX_CONN`, retryAfter: 1 })
-    case ProtocolStatus.Overloaded:
-      return new GatewayError('UNAVAILABLE', { status: 503, message: `fastcgi: ${peer} refused the request: OVERLOADED`, retryAfter: 1 })
-    case ProtocolStatus.UnknownRole:
-      return new GatewayError('UPSTREAM_PROTOCOL', { status: 502, message: `fastcgi: ${peer} does not play this role: UNKNOWN_ROLE` })
-    default:
-      return protocolError(`END_REQUEST with protocol status ${protocolStatus} (${peer})`)
   }
 }

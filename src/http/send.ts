@@ -9,7 +9,7 @@ import { FileSender } from './file.ts'
 /** Starts the answer. What it throws was thrown before anything of it was sent. */
 export function send(exchange: Exchange, response: GatewayResponse): void {
   const { status, body } = response
-  if (!Number.isInteger(status) || status < 200 || status > 999) throw contract(`a status of ${status}`)
+  if (!Number.isInteger(status) || status < 200 || status > 599) throw contract(`a status of ${status}`)
   if (response.internal !== undefined) throw contract('an internal result that no site has resolved')
   if (isBodyless(exchange.incoming.method ?? '', status) || status === 205) sendHead(exchange, response)
   else if (body === null || typeof body === 'string' || body instanceof Uint8Array) sendValue(exchange, response, body ?? '')

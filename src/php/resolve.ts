@@ -2,7 +2,7 @@
 
 import { realpath, stat } from 'node:fs/promises'
 import { sep } from 'node:path'
-import { derive, percentEncode } from '../core/index.ts'
+import { derive, isAmbiguous, percentEncode } from '../core/index.ts'
 import type { ByteString, GatewayRequest } from '../core/index.ts'
 import { splitScript } from './script.ts'
 
@@ -15,7 +15,7 @@ export async function resolveScript(
   root: string,
   extensions: readonly string[],
 ): Promise<GatewayRequest | undefined> {
-  if (request.pathInfo.includes('\0') || /%2f|%5c/i.test(request.rawPathInfo)) return undefined
+  if (request.pathInfo.includes('\0') || isAmbiguous(request.rawPathInfo)) return undefined
   const path = request.pathInfo.endsWith('/') || request.pathInfo === '' ? `${request.pathInfo}index.php` : request.pathInfo
   const top = await realpath(root)
   for (const { script, pathInfo } of splitScript(path, extensions)) {

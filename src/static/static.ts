@@ -1,6 +1,6 @@
 // A folder of files as an application.
 
-import { backend, empty, percentEncode } from '../core/index.ts'
+import { backend, empty, isAmbiguous as isAmbiguousPath, percentEncode } from '../core/index.ts'
 import { Files } from './files.ts'
 import { hasDotSegment } from './names.ts'
 import type { Application, Backend, ByteString, GatewayRequest, GatewayResponse } from '../core/index.ts'
@@ -58,5 +58,5 @@ export function toFolder(request: GatewayRequest): GatewayResponse {
 
 /** Whether layers could read the path differently: an encoded slash or a backslash in it (CVE-2024-38474). No file is named by such a path. */
 export function isAmbiguous(request: GatewayRequest): boolean {
-  return request.pathInfo.includes('\\') || (request.rawPathInfo !== request.pathInfo && /%2f|%5c/i.test(request.rawPathInfo))
+  return request.pathInfo.includes('\\') || (request.rawPathInfo !== request.pathInfo && isAmbiguousPath(request.rawPathInfo))
 }
