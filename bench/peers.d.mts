@@ -20,28 +20,9 @@ export interface Peer<A extends PeerAddress = PeerAddress> {
 export type SocketPeer = Peer<{ readonly path: string }>
 export type PortPeer = Peer<{ readonly port: number }>
 
-export interface StartOptions<A extends PeerAddress> {
-  readonly address: A
-  readonly env?: Record<string, string>
-  readonly cwd?: string
-  readonly log: string
-  readonly deadline?: number
-}
-
-export function findProgram(...names: string[]): string | undefined
-export function requireProgram(...names: string[]): string
 export function findPhpFpm(): string | undefined
 export function temporaryFolder(name?: string): { readonly path: string; remove(): void }
-export function freePort(): Promise<number>
-export function accepts(address: PeerAddress): Promise<boolean>
-export function startPeer<A extends PeerAddress>(
-  name: string,
-  command: string,
-  args: readonly string[],
-  options: StartOptions<A>,
-): Promise<Peer<A>>
 export function startPhpFpm(options: { folder: string; workers?: number; name?: string; pool?: string }): Promise<SocketPeer>
-export function startPhpCgi(options: { folder: string; workers?: number; name?: string; env?: Record<string, string> }): Promise<SocketPeer>
 export function startNginx(options: { folder: string; server: string; http?: string; name?: string; processes?: number }): Promise<PortPeer>
 export function startLighttpd(options: {
   folder: string

@@ -64,7 +64,7 @@ export function freePort() {
 }
 
 /** Whether something accepts connections there: `{ port }` on 127.0.0.1 or `{ path }`. */
-export function accepts(address) {
+function accepts(address) {
   return new Promise((resolve) => {
     const socket = connect(address.path === undefined ? { host: '127.0.0.1', port: address.port } : { path: address.path })
     socket.once('connect', () => {
@@ -142,16 +142,6 @@ ${pool}
   const program = findPhpFpm() ?? requireProgram('php-fpm')
   return await startPeer(name, program, ['-F', ...(root ? ['-R'] : []), '-y', config], {
     address: { path },
-    log: join(folder, `${name}.out`),
-  })
-}
-
-/** `workers` php-cgi children behind one socket in `folder`, as a bare FastCGI application; its address is `{ path }`. */
-export async function startPhpCgi({ folder, workers = 4, name = 'php-cgi', env = {} }) {
-  const path = join(folder, `${name}.sock`)
-  return await startPeer(name, requireProgram('php-cgi'), ['-b', path], {
-    address: { path },
-    env: { PHP_FCGI_CHILDREN: String(workers), PHP_FCGI_MAX_REQUESTS: '1000000000', ...env },
     log: join(folder, `${name}.out`),
   })
 }

@@ -1,21 +1,16 @@
-// Real servers for tests: php-fpm, php-cgi, nginx, lighttpd, Apache and fcgiwrap with a configuration in a temporary folder.
+// Real servers for tests: php-fpm, nginx, lighttpd, Apache and fcgiwrap with a configuration in a temporary folder.
 //
 // The very same ones that the benchmarks use, so that what is measured is also what is tested. They live there because the benchmarks
 // run as plain modules on every Node that Viaduct supports, and tests can import those, not the other way round.
 
 export {
-  accepts,
   findPhpFpm,
-  findProgram,
-  freePort,
   lighttpdPhp,
   startApache,
   startFcgiwrap,
   startLighttpd,
   startNginx,
-  startPeer,
-  startPhpCgi,
   startPhpFpm,
   temporaryFolder,
 } from '../../../bench/peers.mjs'
-export type { Peer, PeerAddress, PortPeer, SocketPeer } from '../../../bench/peers.mjs'
+export type { Peer } from '../../../bench/peers.mjs'
