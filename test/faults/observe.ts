@@ -51,7 +51,7 @@ export class Watched {
   }
 }
 
-export function childrenOf(pid: number): Watched[] {
+function childrenOf(pid: number): Watched[] {
   return everyPid()
     .filter((each) => look(each)?.parent === pid)
     .map((each) => new Watched(each))

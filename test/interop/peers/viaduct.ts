@@ -22,7 +22,7 @@ export interface Viaduct {
   stop(patience?: number): Promise<Exit>
 }
 
-export interface Exit {
+interface Exit {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
 }
