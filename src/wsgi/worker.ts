@@ -1,0 +1,224 @@
+// One Python process, from the manager's side: started, connected to, asked, and ended.
+//
+// It makes a socket in a folder that only we may enter, for whoever can write to it runs the application, and says on its standard
+// output when it listens. Then one connection is made for each of its threads, and the socket is removed.
+
+import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { GatewayError } from '../core/index.ts'
+import type { Log } from '../core/index.ts'
+import { launch, lines, signalGroup } from '../process/index.ts'
+import type { Exit, Guard, Launched } from '../process/index.ts'
+import type { Call } from './call.ts'
+import { Line } from './line.ts'
+import type { LineOwner } from './line.ts'
+import { GIVE_BACK } from './protocol.ts'
+import type { ShapeTable } from './shapes.ts'
+
+export interface WorkerOptions {
+  /** The pool's. */
+  readonly name: string
+  readonly python: string
+  /** `module:callable`, or the absolute path of a file. */
+  readonly application: string
+  /** The application's folder: its working folder, and first on sys.path. */
+  readonly folder: string
+  readonly threads: number
+  readonly multiprocess: boolean
+  readonly depth: number
+  readonly env: Readonly<Record<string, string>>
+  readonly scheduling: 'batch' | 'normal'
+  /** Where its socket goes. */
+  readonly sockets: string
+  /** Milliseconds until it must be ready. */
+  readonly start: number
+  readonly shapes: ShapeTable
+  readonly guard: Guard
+  readonly log: Log
+}
+
+/** What a worker tells its pool. */
+export interface WorkerOwner {
+  freed(line: Line): void
+  returned(line: Line, calls: Call[]): void
+  lost(worker: Worker, ran: Call | undefined, calls: Call[], error: unknown): void
+}
+
+const PROGRAM = fileURLToPath(new URL('./worker.py', import.meta.url))
+
+// What a worker has of our environment: nothing that could be a secret.
+const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR']
+/** Milliseconds for the traceback of a process that is about to be killed. */
+const LAST_WORDS = 250
+
+let sockets = 0
+
+export class Worker implements LineOwner {
+  readonly pid: number
+  readonly lines: Line[] = []
+  /** Resolves when every thread can serve; rejects with the reason why it never will. */
+  readonly ready: Promise<void>
+  readonly exited: Promise<Exit>
+  exit: Exit | undefined
+  /** What it loaded, and its Python. */
+  loaded = ''
+  version = ''
+  /** Set when it is being killed: why. */
+  killed: GatewayError | undefined
+  readonly shapes: ShapeTable
+  readonly depth: number
+  readonly #options: WorkerOptions
+  readonly #owner: WorkerOwner
+  readonly #process: Launched
+  #readyLines = 0
+  #resolve!: () => void
+  #reject!: (error: GatewayError) => void
+  #settled = false
+  #timer: NodeJS.Timeout | undefined
+  #reason: string | undefined
+  #lastWords: string[] = []
+
+  /** Throws when the program cannot be started. */
+  constructor(options: WorkerOptions, owner: WorkerOwner) {
+    this.#options = options
+    this.#owner = owner
+    this.shapes = options.shapes
+    this.depth = options.depth
+    const socket = join(options.sockets, String(++sockets))
+    const { application, folder, threads, multiprocess } = options
+    const settings = JSON.stringify({ socket, application, folder, threads, multiprocess })
+    this.#process = launch(options.python, [PROGRAM, settings], {
+      cwd: folder,
+      env: environment(options.env),
+      stdio: ['ignore', 'pipe', 'pipe'],
+      scheduling: options.scheduling,
+    })
+    this.pid = this.#process.pid
+    options.guard.watch(this.pid)
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.ready.catch(() => {})
+    this.#process.stdout?.once('data', () => this.#connect(socket))
+    if (this.#process.stderr !== null) lines(this.#process.stderr, (line) => this.#said(line))
+    this.#timer = setTimeout(() => this.#late(), options.start)
+    this.exited = this.#process.exited.then((exit) => this.#exited(exit))
+  }
+
+  // ---- coming up
+
+  #connect(socket: string): void {
+    for (let i = 0; i < this.#options.threads; i++) this.lines.push(new Line(socket, this))
+  }
+
+  #settle(error: GatewayError | undefined): void {
+    if (this.#settled) return
+    this.#settled = true
+    clearTimeout(this.#timer)
+    if (error === undefined) this.#resolve()
+    else this.#reject(error)
+  }
+
+  #late(): void {
+    this.kill(
+      new GatewayError('TIMEOUT', {
+        status: 503,
+        retryAfter: 1,
+        message: `wsgi: "${this.#options.name}": ${this.#options.application} was not loaded within ${this.#options.start} ms; raise the start limit or look at what it does while it is imported`,
+      }),
+    )
+  }
+
+  #said(line: string): void {
+    this.#lastWords = [...this.#lastWords.slice(-4), line]
+    this.#options.log.warn({ app: this.#options.name, pid: this.pid }, line)
+  }
+
+  // ---- what its lines say
+
+  lineReady(version: string, loaded: string): void {
+    this.version = version
+    this.loaded = loaded
+    if (++this.#readyLines === this.#options.threads) this.#settle(undefined)
+  }
+
+  unfit(reason: string): void {
+    this.#reason = reason
+  }
+
+  freed(line: Line): void {
+    this.#owner.freed(line)
+  }
+
+  returned(line: Line, calls: Call[]): void {
+    this.#owner.returned(line, calls)
+  }
+
+  ask(): void {
+    try {
+      process.kill(this.pid, GIVE_BACK)
+    } catch {
+      // It has gone, and its connection will say so.
+    }
+  }
+
+  lost(_: Line, ran: Call | undefined, calls: Call[], error: unknown): void {
+    this.#owner.lost(this, ran, calls, error)
+    // A thread that has ended is not begun anew: the process is.
+    if (this.exit === undefined && error !== undefined) this.#killGroup()
+  }
+
+  // ---- the end
+
+  /** Kills it for what it did, or did not do: first a traceback of all its threads for the log, then SIGKILL for the group. */
+  kill(why: GatewayError): void {
+    if (this.killed !== undefined || this.exit !== undefined) return
+    this.killed = why
+    try {
+      process.kill(this.pid, 'SIGUSR2')
+    } catch {
+      // It has gone.
+    }
+    setTimeout(() => this.#killGroup(), LAST_WORDS)
+  }
+
+  /** Lets it end by itself: each thread does when its connection closes. What is left after `patience` ms is killed. */
+  async stop(patience: number): Promise<void> {
+    for (const line of this.lines) line.finish()
+    if (this.lines.length === 0) this.#killGroup()
+    const timer = setTimeout(() => this.#killGroup(), patience)
+    await this.exited
+    clearTimeout(timer)
+  }
+
+  #killGroup(): void {
+    if (this.exit === undefined) signalGroup(this.pid, 'SIGKILL')
+  }
+
+  #exited(exit: Exit): Exit {
+    this.exit = exit
+    // What it started and left behind, in the turn in which its number is still its own.
+    signalGroup(this.pid, 'SIGKILL')
+    this.#options.guard.forget(this.pid)
+    for (const line of this.lines) line.break(undefined)
+    this.#settle(this.killed ?? this.#unready(exit))
+    return exit
+  }
+
+  #unready(exit: Exit): GatewayError {
+    const { name, application } = this.#options
+    const said = this.#lastWords.length > 0 ? `; it said: ${this.#lastWords.join(' | ')}` : ''
+    const how = this.#reason ?? `the worker ended with ${exit.signal ?? `status ${exit.code}`} before it was ready${said}`
+    return new GatewayError('PROGRAM_FAILED', { status: 500, message: `wsgi: "${name}": ${application} cannot be loaded: ${how}` })
+  }
+}
+
+function environment(own: Readonly<Record<string, string>>): Record<string, string> {
+  const env: Record<string, string> = {}
+  for (const name of INHERITED) {
+    const value = process.env[name]
+    if (value !== undefined) env[name] = value
+  }
+  return { ...env, ...own }
+}
