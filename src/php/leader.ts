@@ -78,7 +78,7 @@ export class Leader {
     }
     const child = this.#process
     this.pid = child.pid
-    options.guard.watch(this.pid)
+    options.guard.watch(this.pid, this.#folder)
     this.exited = child.exited.then((exit) => {
       this.exit = exit
       rmSync(this.#folder, { recursive: true, force: true })

@@ -271,6 +271,7 @@ class Pool {
   #left(worker: Worker): void {
     this.#dispatcher.remove(worker)
     const { leader } = worker
+    if (leader.exit !== undefined) this.#bury(leader)
     if (this.#closing || leader.exit !== undefined || leader !== this.#leader) return
     this.#join(leader, this.#limits.silence + this.#limits.start).catch((error: unknown) => {
       if (this.#closing || leader !== this.#leader || leader.exit !== undefined) return
@@ -280,7 +281,7 @@ class Pool {
     })
   }
 
-  /** Its children may still be answering, and are left to it; the next leader comes after a pause that grows while it fails. */
+  /** Its children that are answering are left to it; the next leader comes after a pause that grows while it fails. */
   #leaderless(leader: Leader, exit: Exit): void {
     if (this.#closing || leader !== this.#leader) return
     this.#leader = undefined
@@ -292,8 +293,14 @@ class Pool {
       `php: "${this.#name}": the leader exited with ${how}; starting another one in ${delay} ms`,
     )
     for (const worker of this.#dispatcher.takeIdle()) worker.connection.close()
-    setTimeout(() => void leader.stop(0), this.#limits.silence).unref()
+    this.#bury(leader)
     setTimeout(() => this.#again(), delay).unref()
+  }
+
+  /** Ends what a dead leader left, once none of it is answering. Idle children would wait for connections for ever. */
+  #bury(leader: Leader): void {
+    if (this.#dispatcher.workers().some((worker) => worker.leader === leader)) return
+    void leader.stop(0)
   }
 
   #again(): void {

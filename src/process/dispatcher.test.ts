@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { random } from '../../test/random.ts'
+import { Scope } from '../core/index.ts'
+import type { Outcome } from '../core/index.ts'
 import { Dispatcher } from './dispatcher.ts'
 
 interface Worker {
@@ -13,6 +15,8 @@ function dispatcher(limits: { maxQueue?: number; queueTimeout?: number } = {}, .
   for (const each of workers) made.add(each)
   return made
 }
+
+const cut = (error?: unknown): Outcome => ({ kind: 'cut', status: 0, bytes: 0, error })
 
 /** What a promise has come to, without waiting for it. */
 async function state(promise: unknown): Promise<unknown> {
@@ -32,8 +36,8 @@ describe('an idle worker', () => {
 
   test('is had without a look at the request', () => {
     const request = {
-      get signal(): AbortSignal {
-        throw new Error('made for nothing')
+      onFinish() {
+        throw new Error('asked for nothing')
       },
     }
     expect(dispatcher({}, a).acquire(request)).toBe(a)
@@ -92,10 +96,10 @@ describe('the queue', () => {
 
   test('keeps a place for whoever comes after one has left', async () => {
     const pool = dispatcher({ maxQueue: 3 })
-    const gone = new AbortController()
-    const [first, second, third] = [pool.acquire(), pool.acquire({ signal: gone.signal }), pool.acquire()]
+    const client = new Scope()
+    const [first, second, third] = [pool.acquire(), pool.acquire(client), pool.acquire()]
     const reason = new Error('the client has gone')
-    gone.abort(reason)
+    client.finish(cut(reason))
     await expect(second).rejects.toBe(reason)
     const fourth = pool.acquire()
     for (const each of [a, b, c]) pool.add(each)
@@ -108,9 +112,9 @@ describe('the queue', () => {
     ['last', 2],
   ])('closes up when the %s one leaves', async (_, index) => {
     const pool = dispatcher()
-    const controllers = [0, 1, 2].map(() => new AbortController())
-    const waiting = controllers.map(({ signal }) => pool.acquire({ signal }))
-    controllers[index]!.abort()
+    const clients = [0, 1, 2].map(() => new Scope())
+    const waiting = clients.map((client) => pool.acquire(client))
+    clients[index]!.finish(cut())
     await expect(waiting[index]).rejects.toThrow()
     pool.add(a)
     pool.add(b)
@@ -118,18 +122,20 @@ describe('the queue', () => {
     expect(pool.counts()).toEqual({ idle: 0, busy: 2, waiting: 0 })
   })
 
-  test('does not take a request in that is aborted already', async () => {
+  test('does not keep a request that is over already', async () => {
     const pool = dispatcher()
-    await expect(pool.acquire({ signal: AbortSignal.abort(new Error('gone')) })).rejects.toThrow('gone')
+    const client = new Scope()
+    client.finish(cut())
+    await expect(pool.acquire(client)).rejects.toMatchObject({ code: 'CLIENT_GONE' })
     expect(pool.counts().waiting).toBe(0)
   })
 
-  test('gives a worker no second time to a request that is aborted after it was served', async () => {
+  test('gives a worker no second time to a request that is over after it was served', async () => {
     const pool = dispatcher()
-    const client = new AbortController()
-    const waiting = pool.acquire({ signal: client.signal })
+    const client = new Scope()
+    const waiting = pool.acquire(client)
     pool.add(a)
-    client.abort()
+    client.finish(cut())
     expect(await waiting).toBe(a)
     expect(pool.counts()).toEqual({ idle: 0, busy: 1, waiting: 0 })
   })
@@ -157,18 +163,16 @@ describe('waiting', () => {
     expect(pool.counts().waiting).toBe(0)
   })
 
-  test.each<[string, (pool: Dispatcher<Worker>, client: AbortController) => void]>([
+  test.each<[string, (pool: Dispatcher<Worker>, client: Scope) => void]>([
     ['is served', (pool) => pool.add(a)],
-    ['leaves', (_, client) => client.abort()],
+    ['leaves', (_, client) => client.finish(cut())],
     ['is refused', (pool) => pool.close()],
   ])('leaves no timer behind when the only one %s', async (_, end) => {
     const pool = dispatcher()
-    const client = new AbortController()
-    const waiting = Promise.resolve(pool.acquire({ signal: client.signal })).catch(() => {})
+    const client = new Scope()
+    const waiting = Promise.resolve(pool.acquire(client)).catch(() => {})
     expect(vi.getTimerCount()).toBe(1)
     end(pool, client)
-    // It may go off once more, for nobody.
-    vi.advanceTimersByTime(200)
     await waiting
     expect(vi.getTimerCount()).toBe(0)
   })
@@ -269,7 +273,7 @@ describe('whatever happens in whatever order', () => {
     const pool = dispatcher({ maxQueue: 5, queueTimeout: 60_000 })
     const alive = new Set<Worker>()
     const held: Worker[] = []
-    const clients = new Set<AbortController>()
+    const clients = new Set<Scope>()
     let made = 0
     let [asked, served, refused] = [0, 0, 0]
 
@@ -280,7 +284,7 @@ describe('whatever happens in whatever order', () => {
     }
     const acquire = (): void => {
       asked++
-      const client = new AbortController()
+      const client = new Scope()
       const result = pool.acquire(client)
       if (!(result instanceof Promise)) return got(result)
       clients.add(client)
@@ -307,7 +311,7 @@ describe('whatever happens in whatever order', () => {
           alive.delete(each)
           pool.remove(each)
         }
-      } else pick([...clients])?.abort()
+      } else pick([...clients])?.finish(cut())
       // Continuations of those that were served run before the next step, as they do between two events.
       await Promise.resolve()
       await Promise.resolve()

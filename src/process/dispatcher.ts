@@ -26,48 +26,24 @@ interface Slot<W> {
   busy: boolean
 }
 
-// Most waits are over before a client could leave, and making a signal and listening to it costs more than the rest of a wait.
-const LOOK = 100
+/** What the queue wants of a request: to be told when nobody waits for its answer any more. */
+export interface Waiting {
+  onFinish(callback: (outcome: { readonly error?: unknown }) => void): void
+}
 
 /** A request in the queue, linked both ways: one that leaves costs the same wherever it stands. */
 class Waiter<W> {
   readonly since: number
   readonly resolve: (worker: W) => void
   readonly reject: (error: unknown) => void
-  readonly #request: { readonly signal: AbortSignal } | undefined
-  readonly #leave: (waiter: Waiter<W>, reason: unknown) => void
-  #signal: AbortSignal | undefined
+  queued = true
   before: Waiter<W> | undefined
   behind: Waiter<W> | undefined
 
-  constructor(
-    since: number,
-    request: { readonly signal: AbortSignal } | undefined,
-    settle: { resolve: (worker: W) => void; reject: (error: unknown) => void },
-    leave: (waiter: Waiter<W>, reason: unknown) => void,
-  ) {
+  constructor(since: number, settle: { resolve: (worker: W) => void; reject: (error: unknown) => void }) {
     this.since = since
     this.resolve = settle.resolve
     this.reject = settle.reject
-    this.#request = request
-    this.#leave = leave
-  }
-
-  /** It has waited long enough to be worth a look whether anybody still wants the answer. */
-  look(): void {
-    if (this.#signal !== undefined || this.#request === undefined) return
-    this.#signal = this.#request.signal
-    if (this.#signal.aborted) this.handleEvent()
-    else this.#signal.addEventListener('abort', this)
-  }
-
-  unlook(): void {
-    this.#signal?.removeEventListener('abort', this)
-  }
-
-  /** The waiter is its own listener. */
-  handleEvent(): void {
-    this.#leave(this, this.#signal?.reason)
   }
 }
 
@@ -89,11 +65,12 @@ export class Dispatcher<W> {
 
   /**
    * A worker at once if one is idle, else a promise of one. Refused with QUEUE_FULL, QUEUE_TIMEOUT or CLOSED (each 503); with the
-   * signal's reason when the request is aborted while it waits. The signal is touched only after a wait of 100 ms.
+   * outcome's error, or CLIENT_GONE, when the request is over for its client while it waits. (Its signal is left alone: making one
+   * and listening to it would cost more than the rest of a wait, and on a busy pool every request waits for a moment.)
    * A worker that was handed over may die before the promise's continuation runs: the caller finds out by using it.
    * The refusal is always a rejection, never a throw.
    */
-  acquire(request?: { readonly signal: AbortSignal }): W | Promise<W> {
+  acquire(request?: Waiting): W | Promise<W> {
     if (this.#closed === undefined) {
       const slot = this.#idle.pop()
       if (slot !== undefined) {
@@ -184,8 +161,6 @@ export class Dispatcher<W> {
     this.#closed ??= error ?? closed(this.#options.name)
     const reason = error ?? this.#closed
     while (this.#first !== undefined) this.#take(this.#first).reject(reason)
-    clearTimeout(this.#sweep)
-    this.#sweep = undefined
     this.#settled()
   }
 
@@ -201,26 +176,30 @@ export class Dispatcher<W> {
     if (this.#drainers.length > 0) this.#settled()
   }
 
-  #wait(request: { readonly signal: AbortSignal } | undefined): Promise<W> {
+  #wait(request: Waiting | undefined): Promise<W> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed as Error)
     if (this.#waiting >= this.#options.maxQueue) return Promise.reject(this.#refusal('QUEUE_FULL'))
     const { promise, resolve, reject } = deferred<W>()
-    const waiter = new Waiter<W>(performance.now(), request, { resolve, reject }, this.#aborted)
+    const waiter = new Waiter<W>(performance.now(), { resolve, reject })
     waiter.before = this.#last
     if (this.#last === undefined) this.#first = waiter
     else this.#last.behind = waiter
     this.#last = waiter
     this.#waiting++
-    this.#sweep ??= setTimeout(this.#swept, Math.min(LOOK, this.#options.queueTimeout))
+    this.#sweep ??= setTimeout(this.#swept, this.#options.queueTimeout)
+    request?.onFinish((outcome) => {
+      if (!waiter.queued) return
+      this.#take(waiter).reject(outcome.error ?? this.#gone())
+      this.#settled()
+    })
     return promise
   }
 
-  readonly #aborted = (waiter: Waiter<W>, reason: unknown): void => {
-    this.#take(waiter).reject(reason)
-    this.#settled()
+  #gone(): GatewayError {
+    return new GatewayError('CLIENT_GONE', { status: 499, message: `process: pool "${this.#options.name}": a client left the queue` })
   }
 
-  /** One timer for all that wait, which come in the order of their time. It outlives an empty queue: a busy pool's is empty often. */
+  /** One timer for all that wait, which come in the order of their time. */
   readonly #swept = (): void => {
     this.#sweep = undefined
     // A timer may go off a fraction of a millisecond early.
@@ -228,12 +207,7 @@ export class Dispatcher<W> {
     const { queueTimeout } = this.#options
     while (this.#first !== undefined && now - this.#first.since >= queueTimeout)
       this.#take(this.#first).reject(this.#refusal('QUEUE_TIMEOUT'))
-    for (let waiter = this.#first; waiter !== undefined && now - waiter.since >= LOOK;) {
-      const { behind } = waiter
-      waiter.look()
-      waiter = behind
-    }
-    if (this.#first !== undefined) this.#sweep = setTimeout(this.#swept, Math.min(LOOK, queueTimeout - (now - this.#first.since) + 1))
+    if (this.#first !== undefined) this.#sweep = setTimeout(this.#swept, queueTimeout - (now - this.#first.since) + 1)
     this.#settled()
   }
 
@@ -242,8 +216,12 @@ export class Dispatcher<W> {
     else waiter.before.behind = waiter.behind
     if (waiter.behind === undefined) this.#last = waiter.before
     else waiter.behind.before = waiter.before
-    waiter.unlook()
+    waiter.queued = false
     this.#waiting--
+    if (this.#waiting === 0) {
+      clearTimeout(this.#sweep)
+      this.#sweep = undefined
+    }
     return waiter
   }
 

@@ -1,16 +1,23 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { members, until } from '../../test/processes.ts'
 import { openGuard } from './guard.ts'
 import { launch } from './launch.ts'
 
 const started: ChildProcess[] = []
+let folders = ''
+beforeEach(() => {
+  folders = mkdtempSync(join(tmpdir(), 'viaduct-guard-'))
+})
 afterEach(() => {
   for (const child of started.splice(0)) child.kill('SIGKILL')
+  rmSync(folders, { recursive: true })
 })
 
 function sleeper(): ReturnType<typeof launch> {
@@ -27,18 +34,23 @@ async function manager(after: string): Promise<{ manager: ChildProcess; guard: n
   const guardFile = new URL('guard.ts', import.meta.url).pathname.replace('/src/', '/dist/').replace('.ts', '.js')
   const code = `
     import { spawn } from 'node:child_process'
+    import { mkdtempSync } from 'node:fs'
     import { openGuard } from ${JSON.stringify(guardFile)}
     const guard = openGuard()
     const groups = [1, 2, 3].map(() => {
       const child = spawn('sh', ['-c', 'sleep 60 & wait'], { detached: true, stdio: 'ignore' })
       child.unref()
-      guard.watch(child.pid)
+      guard.watch(child.pid, mkdtempSync(process.env.FOLDERS + '/a b-'))
       return child.pid
     })
     guard.forget(groups[1])
     console.log(JSON.stringify({ guard: guard.pid, groups }))
     ${after}`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, FOLDERS: folders },
+    detached: true,
+  })
   started.push(child)
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
   return { manager: child, ...(JSON.parse(line) as { guard: number; groups: number[] }) }
@@ -57,7 +69,7 @@ describe('when the process that opened a guard', () => {
         process.kill(-child.pid!, 'SIGKILL')
       },
     ],
-  ])('%s, what it watched is gone within a second, and so is the guard', async (_, after, end) => {
+  ])('%s, what it watched is gone within a second, with its folders, and so is the guard', async (_, after, end) => {
     const { manager: child, guard, groups } = await manager(after)
     const gone = child.exitCode === null && child.signalCode === null ? once(child, 'exit') : Promise.resolve()
     end(child)
@@ -66,6 +78,8 @@ describe('when the process that opened a guard', () => {
     try {
       await until(() => !lives(first) && !lives(last) && !lives(guard), 1000)
       expect(lives(forgotten)).toBe(true)
+      // The folder of the one that was forgotten is somebody else's business again.
+      expect(readdirSync(folders)).toHaveLength(1)
     } finally {
       process.kill(-forgotten, 'SIGKILL')
     }

@@ -12,8 +12,11 @@ import { GatewayError } from '../core/index.ts'
 export interface Guard {
   /** The shell's pid; undefined while it is being replaced, and after `close`. */
   readonly pid: number | undefined
-  /** Kills this process group (SIGKILL) when this process is gone. Call it in the same turn of the event loop as the spawn. */
-  watch(pgid: number): void
+  /**
+   * Kills this process group (SIGKILL) when this process is gone, and removes `folder`, where its sockets are. Call it in the
+   * same turn of the event loop as the spawn.
+   */
+  watch(pgid: number, folder?: string): void
   /** The group has ended. Not telling is dangerous: its number may be given to others. */
   forget(pgid: number): void
   /** Ends the guard, which kills the groups that are still watched. Idempotent. */
@@ -24,13 +27,17 @@ export interface Guard {
 // A line that was cut by our death makes `read` fail and is not acted upon: half a number is somebody else's.
 const SCRIPT = `trap '' HUP INT QUIT TERM USR1 USR2 PIPE
 groups=' '
-while read -r what group; do
+while read -r what group folder; do
   case $what in
-    watch) groups="$groups$group " ;;
+    watch) groups="$groups$group "; eval "folder_$group=\\$folder" ;;
     forget) case $groups in *" $group "*) groups="\${groups%%" $group "*} \${groups#*" $group "}" ;; esac ;;
   esac
 done
-for group in $groups; do kill -s KILL -- "-$group"; done`
+for group in $groups; do
+  kill -s KILL -- "-$group"
+  eval "folder=\\$folder_$group"
+  case $folder in /*) rm -rf -- "$folder" ;; esac
+done`
 
 // A guard that dies is replaced, but one that dies at once is not replaced in a loop.
 const PAUSE = 1000
@@ -42,7 +49,7 @@ export function openGuard(): Guard {
 
 class ShellGuard implements Guard {
   #shell: ChildProcess | undefined
-  #groups = new Set<number>()
+  #groups = new Map<number, string>()
   #closed = false
   #started = 0
 
@@ -54,7 +61,7 @@ class ShellGuard implements Guard {
     return this.#shell?.pid
   }
 
-  watch(pgid: number): void {
+  watch(pgid: number, folder: string = ''): void {
     // Group 0 is our own, 1 and -1 are everybody's.
     if (!Number.isSafeInteger(pgid) || pgid <= 1) {
       throw new GatewayError('CONTRACT', { status: 500, message: `process: guard: ${pgid} is not a process group that can be watched` })
@@ -63,8 +70,9 @@ class ShellGuard implements Guard {
       throw new GatewayError('CLOSED', { status: 503, message: `process: guard: closed, and cannot watch group ${pgid}` })
     }
     if (this.#groups.has(pgid)) return
-    this.#groups.add(pgid)
-    this.#tell(`watch ${pgid}\n`)
+    if (/[\n\0]/.test(folder)) throw new GatewayError('CONTRACT', { status: 500, message: 'process: guard: a folder with a line break' })
+    this.#groups.set(pgid, folder)
+    this.#tell(`watch ${pgid} ${folder}\n`)
   }
 
   forget(pgid: number): void {
@@ -106,7 +114,7 @@ class ShellGuard implements Guard {
     }
     this.#shell = shell
     let lines = ''
-    for (const pgid of this.#groups) lines += `watch ${pgid}\n`
+    for (const [pgid, folder] of this.#groups) lines += `watch ${pgid} ${folder}\n`
     if (lines !== '') this.#tell(lines)
   }
 
