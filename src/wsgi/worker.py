@@ -503,9 +503,15 @@ class Connection:
                 else:
                     self.wait()
                     self.receive()
+            self.shut()
             self.give_back()
         except Gone:
             pass
+
+    def shut(self):
+        """Nothing more comes in: what the front writes from now on it gets back as not taken."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RD)
 
     def run(self, application, number, keys, block, body):
         # Each value is followed by a NUL, so there is an empty one behind the last.
@@ -871,11 +877,11 @@ def install_signals(connections):
     first = connections[0]
 
     def terminate(number, frame):
-        # Nothing more comes in: a wait ends, and what the front writes from now on it gets back as not taken.
         for connection in connections:
             connection.leaving = True
-            with contextlib.suppress(OSError):
-                connection.socket.shutdown(socket.SHUT_RD)
+            if connection.exchange is None:
+                # A wait ends. One that has a request needs its input until that is over.
+                connection.shut()
 
     def forked():
         # A child that comes back from the application must not answer in our name.
