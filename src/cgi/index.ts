@@ -2,5 +2,6 @@
 
 export { cgi } from './cgi.ts'
 export type { CgiBackend, CgiOptions } from './cgi.ts'
+export { configured, environment } from './environment.ts'
 export type { CgiLimits } from './limits.ts'
 export { serveCgi } from './child.ts'

@@ -175,7 +175,7 @@ export class Running implements Program {
         // It had gone, and nobody could say so any more.
       }
     }
-    const name = this.pid === undefined ? 'was not started' : `(pid ${this.pid}) was killed`
+    const name = this.pid === undefined ? 'was lost at its start' : `(pid ${this.pid}) was killed`
     this.#end({
       ...UNKNOWN,
       error: new ProgramError('helper', how, {

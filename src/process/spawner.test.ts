@@ -253,6 +253,7 @@ describe.each(kinds)('a spawner in %s', (kind) => {
     const program = spawner.run(sh('sleep 600 & echo $!; wait'))
     const child = Number(await firstLine(program))
     const [helper] = spawner.pids
+    await until(() => program.pid !== undefined)
     process.kill(helper!, 'SIGKILL')
     const exit = await program.exited
     expect(exit.error).toMatchObject({
