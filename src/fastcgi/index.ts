@@ -1,8 +1,12 @@
-// The face of `viaduct/fastcgi`: the protocol's bytes, and the web server's side of it.
+// The face of `viaduct/fastcgi`: the protocol's bytes, the web server's side of it, and the application's.
 
 export { fastcgi } from './client.ts'
 export type { FastCgiLimits, FastCgiOptions } from './client.ts'
 export { formatAddress, parseAddress } from './connect.ts'
+export { serveFastCgi } from './server.ts'
+export type { FastCgiServerOptions } from './server.ts'
+export type { FastCgiServerLimits } from './server-limits.ts'
+export { isFastCgi } from './server-inherited.ts'
 export { getValues } from './get-values.ts'
 export { Connection } from './connection.ts'
 export type { ConnectionOptions } from './connection.ts'

@@ -2,7 +2,7 @@
 
 export { serveHttp } from './server.ts'
 export type { HttpOptions } from './server.ts'
-export type { Listen } from './listen.ts'
+export type { Listen } from '../core/index.ts'
 export { defaultLimits } from './limits.ts'
 export type { HttpLimits } from './limits.ts'
 export { fromNode } from './from-node.ts'

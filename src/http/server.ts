@@ -1,12 +1,11 @@
 // Opening the HTTP door.
 
-import type { Application, Log, Server } from '../core/index.ts'
+import { openListener } from '../core/index.ts'
+import type { Application, Listen, Log, Server } from '../core/index.ts'
 import { Door } from './door.ts'
 import { resolveLimits } from './limits.ts'
 import type { HttpLimits } from './limits.ts'
 import { offerUpgrades } from './upgrade.ts'
-import { openListener } from './listen.ts'
-import type { Listen } from './listen.ts'
 
 export interface HttpOptions {
   /** Default 127.0.0.1 and a free port. */
@@ -30,7 +29,7 @@ const GRACE = 10_000
 export async function serveHttp(application: Application, options: HttpOptions = {}): Promise<Server> {
   const door = new Door(application, resolveLimits(options.limits), options.log ?? standardError)
   if (options.upgrade === true) offerUpgrades(door)
-  const listener = await openListener(door.server, options.listen ?? {}).catch(async (error: unknown) => {
+  const listener = await openListener(door.server, options.listen ?? {}, 'http').catch(async (error: unknown) => {
     await door.close(0)
     throw error
   })

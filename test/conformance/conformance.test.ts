@@ -43,7 +43,7 @@ describe.each(doors)('$name', (door) => {
       })
 
       for (const name of Object.keys(behaviours) as Behaviour[]) {
-        const lacking = room.lacks[name]
+        const lacking = door.lacks?.[name] ?? room.lacks[name]
         if (lacking !== undefined) {
           test(`has no ${name}: ${lacking}`, () => expect(lacking).not.toBe(''))
           continue

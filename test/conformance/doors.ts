@@ -1,9 +1,14 @@
 // The servers of the conformance suite, each behind one kind of client. A new server adds one entry.
 
+import { mkdtempSync, rmSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Address, Application } from '../../src/core/index.ts'
+import { fastcgi, serveFastCgi } from '../../src/fastcgi/index.ts'
 import { serveHttp } from '../../src/http/index.ts'
 import { serveMemory } from '../../src/testing/index.ts'
+import type { Behaviour } from './behaviours.ts'
 
 /** What a client sends. */
 export interface Asked {
@@ -42,6 +47,8 @@ export interface OpenDoor {
 
 export interface Door {
   readonly name: string
+  /** Why it cannot have a behaviour. */
+  readonly lacks?: Partial<Record<Behaviour, string>>
   open(application: Application): Promise<OpenDoor>
 }
 
@@ -83,6 +90,28 @@ const http: Door = {
     const log = { debug() {}, info() {}, warn() {}, error() {} }
     const server = await serveHttp(application, { log })
     return { ask: (asked) => askHttp(server.address, asked), close: (grace) => server.close(grace) }
+  },
+}
+
+/** Driven by our own client, behind a door of its own: what the client of a web server sees. */
+const fastCgi: Door = {
+  name: 'fastcgi',
+  lacks: { trailers: 'FastCGI has no trailers', interim: 'FastCGI has no interim responses' },
+  open: async (application) => {
+    const folder = mkdtempSync(join(tmpdir(), 'viaduct-conformance-'))
+    const log = { debug() {}, info() {}, warn() {}, error() {} }
+    const server = await serveFastCgi(application, { listen: { path: join(folder, 'socket') }, mount: '/', log })
+    const client = fastcgi({ address: server.address, connections: 32 })
+    const front = await memory.open(client)
+    return {
+      ask: (asked) => front.ask(asked),
+      close: async (grace) => {
+        await front.close(grace)
+        await client.close(grace)
+        await server.close(grace)
+        rmSync(folder, { recursive: true })
+      },
+    }
   },
 }
 
@@ -142,4 +171,4 @@ function askHttp(address: Address, asked: Asked): Promise<Got> {
   })
 }
 
-export const doors: readonly Door[] = [memory, http]
+export const doors: readonly Door[] = [memory, http, fastCgi]

@@ -1,12 +1,13 @@
-// Where the door listens: a host and port, a unix socket, or a descriptor that somebody else bound.
+// Where a door listens: a host and port, a unix socket, or a descriptor that somebody else bound. Shared by the doors of every
+// protocol that comes over connections.
 
 import { randomBytes } from 'node:crypto'
 import { chmod, lstat, rename, unlink } from 'node:fs/promises'
 import { connect } from 'node:net'
 import type { ListenOptions, Server as NetServer } from 'node:net'
 import { dirname, join } from 'node:path'
-import { GatewayError } from '../core/index.ts'
-import type { Address } from '../core/index.ts'
+import { GatewayError } from './errors.ts'
+import type { Address } from './types.ts'
 
 export type Listen =
   /** Default 127.0.0.1 and 0, a free port. */
@@ -26,8 +27,20 @@ const BACKLOG = 1024
 /** sun_path of unix(7) holds 108 bytes with the final NUL. */
 const PATH_LIMIT = 107
 
-/** Starts listening. Rejects with CONFIG, saying what to do, where that cannot be. */
-export async function openListener(server: NetServer, where: Listen): Promise<Listener> {
+/** Starts listening. Rejects with CONFIG, saying what to do, where that cannot be; `door` begins the message. */
+export async function openListener(server: NetServer, where: Listen, door: string): Promise<Listener> {
+  try {
+    return await open(server, where)
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    throw new GatewayError('CONFIG', { status: 500, message: `${door}: ${error.message}`, cause: error.cause })
+  }
+}
+
+/** Why it cannot listen, before it is known whose listener it was to be. */
+class Refusal extends Error {}
+
+async function open(server: NetServer, where: Listen): Promise<Listener> {
   if ('path' in where) return openPath(server, where.path, where.mode ?? 0o660)
   if ('fd' in where) {
     await listening(server, { fd: where.fd }, `descriptor ${where.fd}`)
@@ -117,11 +130,11 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ENOTSOCK: 'not a socket; hand over one that is bound and listens',
 }
 
-function refused(error: unknown, subject: string): GatewayError {
+function refused(error: unknown, subject: string): Refusal {
   const code = (error as NodeJS.ErrnoException).code ?? ''
   return config(`cannot listen on ${subject}: ${REMEDIES[code] ?? (error as Error).message}${code === '' ? '' : ` (${code})`}`, error)
 }
 
-function config(fact: string, cause?: unknown): GatewayError {
-  return new GatewayError('CONFIG', { status: 500, message: `http: ${fact}`, cause })
+function config(fact: string, cause?: unknown): Refusal {
+  return new Refusal(fact, { cause })
 }

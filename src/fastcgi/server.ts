@@ -1,0 +1,97 @@
+// Opening the FastCGI door: an application behind nginx, Apache, lighttpd, HAProxy and every other web server that speaks FastCGI.
+
+import { GatewayError, openListener, toByteString } from '../core/index.ts'
+import type { Address, Application, Listen, Log, Server } from '../core/index.ts'
+import { ServerDoor } from './server-door.ts'
+import { isFastCgi } from './server-inherited.ts'
+import { resolveServerLimits } from './server-limits.ts'
+import type { FastCgiServerLimits } from './server-limits.ts'
+import { allowList } from './server-peers.ts'
+
+export interface FastCgiServerOptions {
+  /** Default: the listening socket that is this process's standard input, as web servers, spawn-fcgi and our own pools start programs. */
+  readonly listen?: Listen
+  /**
+   * Where the application is mounted: the path below it is `pathInfo`, however the web server divides it into SCRIPT_NAME and PATH_INFO.
+   * `''` or `'/'` for the whole of a site. Default: what the web server says.
+   */
+  readonly mount?: string
+  /** Whether several requests may share a connection. Default true. */
+  readonly multiplex?: boolean
+  /** Addresses of web servers that may connect by TCP. Default: FCGI_WEB_SERVER_ADDRS of an inherited socket, else everybody who can. */
+  readonly allow?: readonly string[]
+  /**
+   * Variables that are dropped unless they are named here, for they decide which code runs: PHP_VALUE, PHP_ADMIN_VALUE,
+   * REQUEST_BODY_FILE, SCRIPT_FILENAME and UWSGI_*.
+   */
+  readonly trusted?: readonly string[]
+  readonly limits?: Partial<FastCgiServerLimits>
+  /** Default: warnings and errors go to standard error, a line each. */
+  readonly log?: Log
+}
+
+/** Milliseconds that `close` waits for requests that run, unless told otherwise. */
+const GRACE = 10_000
+
+/**
+ * Serves an application over FastCGI, in the Responder role. Resolves once it listens; rejects with CONFIG where it cannot.
+ *
+ * A web server that closes its connection, or sends ABORT_REQUEST, has aborted: requests hear of it by their signal.
+ * `close` accepts nothing new, answers what has come, ends idle connections, and cuts what is left after the grace.
+ */
+export async function serveFastCgi(application: Application, options: FastCgiServerOptions = {}): Promise<Server> {
+  const log = options.log ?? standardError
+  const listen = options.listen ?? inherited()
+  const allow = options.allow ?? (options.listen === undefined ? webServerAddresses() : undefined)
+  const door = new ServerDoor(application, {
+    limits: resolveServerLimits(options.limits),
+    mount: options.mount === undefined ? undefined : toByteString(options.mount.replace(/\/+$/, '')),
+    trusted: new Set(options.trusted),
+    multiplex: options.multiplex ?? true,
+    log,
+    allowed: allow && allowList(allow, options.allow === undefined ? 'FCGI_WEB_SERVER_ADDRS' : 'allow'),
+  })
+  const listener = await openListener(door.server, listen, 'fastcgi').catch(async (error: unknown) => {
+    await door.close(0)
+    throw error
+  })
+  door.opened()
+  if (allow === undefined && isOpen(listener.address)) {
+    log.warn({}, 'fastcgi: everybody who reaches this port can say who the client is; list your web servers in allow, or use a unix socket')
+  }
+  let closing: Promise<void> | undefined
+  const close = (grace: number = GRACE): Promise<void> => (closing ??= Promise.all([door.close(grace), listener.release()]).then(() => {}))
+  return {
+    address: listener.address,
+    swap: (next) => {
+      door.application = next
+    },
+    close,
+    [Symbol.asyncDispose]: () => close(),
+  }
+}
+
+function inherited(): Listen {
+  if (isFastCgi()) return { fd: 0 }
+  throw new GatewayError('CONFIG', {
+    status: 500,
+    message:
+      'fastcgi: serveFastCgi: standard input is no listening socket; let a web server, spawn-fcgi or a pool start this program, or say where to listen. A program that is started for each request uses serveCgi',
+  })
+}
+
+function webServerAddresses(): readonly string[] | undefined {
+  const value = process.env['FCGI_WEB_SERVER_ADDRS']
+  return value === undefined || value === '' ? undefined : value.split(',')
+}
+
+function isOpen(address: Address): boolean {
+  return 'host' in address && !/^(?:127\.|::1$|::ffff:127\.)/.test(address.host)
+}
+
+const standardError: Log = {
+  debug() {},
+  info() {},
+  warn: (_, message) => void process.stderr.write(message + '\n'),
+  error: (_, message) => void process.stderr.write(message + '\n'),
+}

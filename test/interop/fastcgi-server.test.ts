@@ -1,0 +1,346 @@
+// The FastCGI door behind web servers that were not written for it: nginx, Apache's mod_proxy_fcgi, lighttpd, HAProxy, cgi-fcgi.
+
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { collect, empty, redirect, streamOf, text, variable } from '../../src/core/index.ts'
+import type { Application, GatewayRequest, GatewayResponse, Outcome, Server } from '../../src/core/index.ts'
+import { serveFastCgi } from '../../src/fastcgi/index.ts'
+import type { FastCgiServerOptions } from '../../src/fastcgi/index.ts'
+import { has } from '../peers.ts'
+import { startNginx, temporaryFolder } from './peers/index.ts'
+import type { PortPeer } from './peers/index.ts'
+
+const MiB = 1024 ** 2
+const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex')
+
+function pattern(length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >> 8)) & 255
+  return bytes
+}
+
+const folder = temporaryFolder('viaduct-server-')
+afterAll(() => folder.remove())
+
+// ---- the application
+
+interface Seen {
+  readonly requests: GatewayRequest[]
+  readonly outcomes: Outcome[]
+  readonly aborted: string[]
+}
+const seen: Seen = { requests: [], outcomes: [], aborted: [] }
+afterEach(() => {
+  for (const list of Object.values(seen) as unknown[][]) list.length = 0
+})
+
+function* blocks(total: number): Generator<Uint8Array> {
+  const block = pattern(65_536)
+  for (let left = total; left > 0; left -= block.length) yield left < block.length ? block.subarray(0, left) : block
+}
+
+async function* ticking(): AsyncGenerator<Uint8Array> {
+  for (let i = 0; i < 10_000; i++) {
+    yield Buffer.alloc(1000, 'y')
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+async function* breaking(): AsyncGenerator<Uint8Array> {
+  yield Buffer.from('half')
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  throw new Error('a secret detail')
+}
+
+const application: Application = async (request) => {
+  seen.requests.push(request)
+  request.onFinish((outcome) => void seen.outcomes.push(outcome))
+  request.signal.addEventListener('abort', () => void seen.aborted.push(request.pathInfo))
+  return answer(request)
+}
+
+async function answer(request: GatewayRequest): Promise<GatewayResponse> {
+  const bytes = Number(/bytes=(\d+)/.exec(request.queryString)?.[1] ?? 0)
+  switch (request.pathInfo) {
+    case '/echo': {
+      const body = await collect(request.body)
+      return text(200, `${request.method} ${body.length} ${md5(body)}`)
+    }
+    case '/big':
+      return { status: 200, headers: ['Content-Type', 'application/octet-stream'], body: streamOf(blocks(bytes)) }
+    case '/sized':
+      return {
+        status: 200,
+        headers: ['Content-Type', 'application/octet-stream', 'Content-Length', String(bytes)],
+        body: streamOf(blocks(bytes)),
+      }
+    case '/stderr':
+      request.errors.write('said on stderr é\n')
+      return text(200, 'ok')
+    case '/not-modified':
+      return empty(304, ['ETag', '"a"'])
+    case '/empty':
+      return empty(204)
+    case '/redirect':
+      return redirect(302, '/elsewhere?a=b')
+    case '/cookies':
+      return text(200, 'ok', Array.from({ length: 50 }, (_, i) => ['Set-Cookie', `name${i}=value ${i}; Path=/`]).flat())
+    case '/variables':
+      return text(200, String(request.headers.list.filter((each, i) => i % 2 === 1 && each.startsWith('vvvv')).join('').length))
+    case '/ticking':
+      return { status: 200, headers: ['Content-Type', 'text/plain'], body: streamOf(ticking()) }
+    case '/broken':
+      return { status: 200, headers: ['Content-Type', 'text/plain'], body: streamOf(breaking()) }
+    case '/short':
+      return { status: 200, headers: ['Content-Type', 'text/plain', 'Content-Length', '1000'], body: streamOf([Buffer.from('short')]) }
+    case '/throws':
+      throw new Error('a secret detail')
+    case '/facts': {
+      const { method, target, scriptName, pathInfo, rawPathInfo, queryString, protocol, scheme, remote } = request
+      const facts = { method, target, scriptName, pathInfo, rawPathInfo, queryString, protocol, scheme, remote: remote.address }
+      const names = ['HTTP_PROXY', 'HTTP_HOST', 'HTTP_X_ONE', 'PHP_VALUE', 'SCRIPT_FILENAME', 'SERVER_NAME']
+      return text(200, JSON.stringify({ ...facts, ...Object.fromEntries(names.map((name) => [name, variable(request, name)])) }))
+    }
+    case '/slow':
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      return text(200, 'slept')
+    default:
+      return text(200, 'hello')
+  }
+}
+
+// ---- the client
+
+interface Got {
+  readonly status: number
+  readonly headers: IncomingMessage['headers']
+  readonly body: Buffer
+  readonly whole: boolean
+}
+
+interface Asked {
+  readonly method?: string
+  readonly headers?: Record<string, string>
+  readonly body?: Buffer
+  readonly chunked?: boolean
+  readonly pause?: number
+  readonly leaveAfter?: number
+}
+
+function ask(port: number, path: string, asked: Asked = {}): Promise<Got> {
+  return new Promise((resolve, reject) => {
+    const { method = 'GET', headers = {}, body, chunked = false } = asked
+    const length = body === undefined || chunked ? {} : { 'Content-Length': String(body.length) }
+    const outgoing = httpRequest({ host: '127.0.0.1', port, path, method, headers: { ...headers, ...length }, agent: false })
+    outgoing.once('error', reject)
+    outgoing.once('response', (incoming) => {
+      const pieces: Buffer[] = []
+      let received = 0
+      incoming.on('data', (chunk: Buffer) => {
+        pieces.push(chunk)
+        received += chunk.length
+        if (asked.pause !== undefined && pieces.length === 1) {
+          incoming.pause()
+          setTimeout(() => incoming.resume(), asked.pause)
+        }
+        if (asked.leaveAfter !== undefined && received >= asked.leaveAfter) outgoing.destroy()
+      })
+      incoming.on('error', () => {})
+      incoming.on('close', () =>
+        resolve({ status: incoming.statusCode!, headers: incoming.headers, body: Buffer.concat(pieces), whole: incoming.complete }),
+      )
+    })
+    if (chunked && body !== undefined) for (let at = 0; at < body.length; at += 10_000) outgoing.write(body.subarray(at, at + 10_000))
+    outgoing.end(chunked ? undefined : body)
+  })
+}
+
+// ---- what every web server must get
+
+interface Front {
+  /** `address` is the application's. */
+  start(address: { readonly path: string } | { readonly host: string; readonly port: number }): Promise<PortPeer>
+  /** What it says about itself in its log. */
+  readonly lacks?: Readonly<Record<string, string>>
+}
+
+function behind(name: string, front: Front, options: Partial<FastCgiServerOptions> = {}): void {
+  let server: Server
+  let peer: PortPeer
+  const outcome = (kind: string): Promise<void> =>
+    expect.poll(() => seen.outcomes.map((each) => each.kind), { timeout: 5000 }).toEqual([kind])
+
+  beforeAll(async () => {
+    const log = { debug() {}, info() {}, warn() {}, error() {} }
+    const path = join(folder.path, `${name}.sock`)
+    server = await serveFastCgi(application, { mount: '/', log, listen: { path, mode: 0o666 }, ...options })
+    peer = await front.start(server.address)
+  })
+  afterAll(async () => {
+    await peer.stop()
+    await server.close(1000)
+  })
+  const get = (path: string, asked?: Asked): Promise<Got> => ask(peer.address.port, path, asked)
+  const not = (what: string): boolean => front.lacks?.[what] !== undefined
+
+  test('GET, again and again', async () => {
+    for (let i = 0; i < 30; i++) {
+      const got = await get('/')
+      expect(got).toMatchObject({ status: 200, whole: true, headers: { 'content-length': '5' } })
+      expect(got.body.toString()).toBe('hello')
+    }
+    await expect.poll(() => seen.outcomes).toHaveLength(30)
+    expect(seen.outcomes.every((each) => each.kind === 'sent')).toBe(true)
+  })
+
+  test('HEAD', async () => {
+    const got = await get('/', { method: 'HEAD' })
+    expect(got).toMatchObject({ status: 200, whole: true })
+    expect(got.body).toHaveLength(0)
+    expect((await get('/')).body.toString()).toBe('hello')
+  })
+
+  test('what it says about the request', async () => {
+    const got = await get('/facts?a=b%20c', { headers: { 'X-One': '1', Proxy: 'http://evil.example', Host: 'test.example' } })
+    expect(JSON.parse(got.body.toString())).toMatchObject({
+      method: 'GET',
+      target: '/facts?a=b%20c',
+      scriptName: '',
+      pathInfo: '/facts',
+      rawPathInfo: '/facts',
+      queryString: 'a=b%20c',
+      protocol: 'HTTP/1.1',
+      scheme: 'http',
+      remote: '127.0.0.1',
+      HTTP_HOST: 'test.example',
+      HTTP_X_ONE: '1',
+      SERVER_NAME: 'test.example',
+    })
+    expect(got.body.toString()).not.toMatch(/evil|PHP_VALUE|SCRIPT_FILENAME/)
+  })
+
+  test.each([0, 1, 5000, 65_528, 65_536, 1_000_000, 10 * MiB])('POST of %i bytes', async (length) => {
+    const body = pattern(length)
+    const got = await get('/echo', { method: 'POST', body, headers: { 'Content-Type': 'application/octet-stream' } })
+    expect(got.body.toString()).toBe(`POST ${length} ${md5(body)}`)
+  })
+
+  test.skipIf(not('chunked'))('POST of a length that nobody knew', async () => {
+    const body = pattern(300_000)
+    const got = await get('/echo', { method: 'POST', body, chunked: true, headers: { 'Content-Type': 'application/octet-stream' } })
+    expect(got.body.toString()).toBe(`POST 300000 ${md5(body)}`)
+  })
+
+  test('a body that the application does not read', async () => {
+    expect((await get('/', { method: 'POST', body: pattern(3 * MiB) })).status).toBe(200)
+    expect((await get('/')).body.toString()).toBe('hello')
+  })
+
+  test.each(['/big', '/sized'])('50 MiB of %s with a slow reader', async (path) => {
+    const got = await get(`${path}?bytes=${50 * MiB}`, { pause: 200 })
+    expect(got).toMatchObject({ status: 200, whole: true })
+    expect(got.body).toHaveLength(50 * MiB)
+    expect(md5(got.body)).toBe(md5(Buffer.concat([...blocks(50 * MiB)])))
+    await outcome('sent')
+  })
+
+  test('304, 204 and a redirect', async () => {
+    expect(await get('/not-modified')).toMatchObject({ status: 304, whole: true, headers: { etag: '"a"' } })
+    expect(await get('/empty')).toMatchObject({ status: 204, whole: true })
+    expect(await get('/redirect')).toMatchObject({
+      status: 302,
+      headers: { location: expect.stringMatching(/\/elsewhere\?a=b$/) as string },
+    })
+  })
+
+  test('50 cookies stay 50', async () => {
+    expect((await get('/cookies')).headers['set-cookie']).toHaveLength(50)
+  })
+
+  test('large variables', async () => {
+    const headers = Object.fromEntries(Array.from({ length: 4 }, (_, i) => [`X-Header-${i}`, 'v'.repeat(1500)]))
+    expect((await get('/variables', { headers })).body.toString()).toBe('6000')
+  })
+
+  test.skipIf(not('stderr'))('what is said on stderr is in its log', async () => {
+    expect((await get('/stderr')).body.toString()).toBe('ok')
+    const { readFileSync } = await import('node:fs')
+    await expect
+      .poll(() => ['.log', '-error.log', '.out', '-out.log'].map((end) => readSafely(readFileSync, join(folder.path, name + end))).join(''))
+      .toContain('said on stderr')
+  })
+
+  test('an application that fails before its head is 500, without a word about why', async () => {
+    const got = await get('/throws')
+    expect(got).toMatchObject({ status: 500, whole: true })
+    expect(got.body.toString()).not.toContain('secret')
+    await outcome('failed')
+    expect((await get('/')).body.toString()).toBe('hello')
+  })
+
+  test.skipIf(not('broken'))('an answer that breaks off is never whole', async () => {
+    const got = await get('/broken').catch(() => undefined)
+    if (got !== undefined && got.status < 500) expect(got.whole).toBe(false)
+    expect(got?.body.toString() ?? '').not.toContain('secret')
+    await outcome('failed')
+    expect((await get('/')).body.toString()).toBe('hello')
+  })
+
+  test('an answer that is shorter than it says is never whole', async () => {
+    const got = await get('/short').catch(() => undefined)
+    if (got !== undefined && got.status < 500) expect(got.whole).toBe(false)
+    await outcome('failed')
+    expect((await get('/')).body.toString()).toBe('hello')
+  })
+
+  test('a client that leaves is heard of, and the next one is served', async () => {
+    await get('/ticking', { leaveAfter: 2000 })
+    await outcome('cut')
+    expect(seen.aborted).toEqual(['/ticking'])
+    expect((await get('/')).body.toString()).toBe('hello')
+  })
+
+  test('many at once', async () => {
+    const all = await Promise.all(Array.from({ length: 40 }, (_, i) => get(i % 2 === 0 ? '/slow' : `/sized?bytes=${i * 10_000}`)))
+    for (const [i, got] of all.entries()) expect(got.body.length, String(i)).toBe(i % 2 === 0 ? 5 : i * 10_000)
+  })
+}
+
+function readSafely(read: (path: string, encoding: 'utf8') => string, path: string): string {
+  try {
+    return read(path, 'utf8')
+  } catch {
+    // Not every server has each of them.
+    return ''
+  }
+}
+
+const at = (address: { readonly path: string } | { readonly host: string; readonly port: number }, scheme = 'unix:'): string =>
+  'path' in address ? scheme + address.path : `${address.host}:${address.port}`
+
+describe.skipIf(!has('nginx'))('nginx', () => {
+  const nginx = (name: string, location: string, http = ''): Front => ({
+    start: (address) =>
+      startNginx({
+        folder: folder.path,
+        name,
+        http: `upstream app { server ${at(address)}; ${http} }`,
+        server: `client_max_body_size 64m; location / { include /etc/nginx/fastcgi_params; fastcgi_pass app; ${location} }`,
+      }),
+  })
+  describe('with a connection a request', () => {
+    behind('nginx', nginx('nginx', ''))
+  })
+  describe('with kept connections', () => {
+    behind('nginx-kept', nginx('nginx-kept', 'fastcgi_keep_conn on;', 'keepalive 4;'))
+  })
+  describe('without buffering, by TCP', () => {
+    const unbuffered = nginx('nginx-stream', 'fastcgi_buffering off; fastcgi_request_buffering off; fastcgi_keep_conn on;', 'keepalive 4;')
+    behind('nginx-stream', unbuffered, { listen: { port: 0 }, allow: ['127.0.0.1'] })
+  })
+})
