@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse, parseListen, parseSeconds, parseSize, parseWhole } from './arguments.ts'
-import { nearest } from './nearest.ts'
+import { nearest } from '../core/index.ts'
 
 describe('an address to listen on', () => {
   test.each([

@@ -5,7 +5,7 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { ListenSpec } from '../runtime/index.ts'
-import { nearest } from './nearest.ts'
+import { nearest } from '../core/index.ts'
 
 /** A mistake in the command line: exit code 2. The message says what was expected. */
 export class UsageError extends Error {

@@ -1,12 +1,11 @@
 // Which command it is, and the answers that are the same for all of them: help, version, mistakes.
 
-import { VERSION } from '../core/index.ts'
+import { VERSION, nearest } from '../core/index.ts'
 import { UsageError, parse } from './arguments.ts'
 import type { Parsed } from './arguments.ts'
 import { coloursOf } from './colours.ts'
 import { commandHelp, generalHelp } from './help.ts'
 import type { CommandHelp } from './help.ts'
-import { nearest } from './nearest.ts'
 import { SERVE, serve } from './serve.ts'
 
 interface Command extends CommandHelp {

@@ -34,6 +34,7 @@ export interface Changes {
   readonly body?: ByteStream | null
   readonly contentLength?: number | undefined
   readonly remote?: Endpoint
+  readonly local?: Endpoint
   readonly signal?: AbortSignal
   readonly errors?: ErrorStream
   readonly filterData?: FilterData
@@ -81,7 +82,7 @@ class DerivedRequest implements GatewayRequest {
     this.headers = changes.headers === undefined ? parent.headers : new Headers(changes.headers)
     this.contentLength = changes.body === null ? 0 : 'contentLength' in changes ? changes.contentLength : parent.contentLength
     this.remote = changes.remote ?? parent.remote
-    this.local = parent.local
+    this.local = changes.local ?? parent.local
     this.errors = changes.errors ?? parent.errors
     const filterData = changes.filterData ?? parent.filterData
     if (filterData !== undefined) this.filterData = filterData
