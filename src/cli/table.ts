@@ -5,13 +5,13 @@ import type { PlanEntry } from '../config/index.ts'
 import type { Address } from '../core/index.ts'
 import type { Colours } from './colours.ts'
 
-const KINDS: Readonly<Record<PlanEntry['kind'], string>> = { static: 'files', php: 'PHP', cgi: 'CGI' }
+const KINDS: Readonly<Record<string, string>> = { static: 'files', php: 'PHP', cgi: 'CGI' }
 
 /** Columns are as wide as their widest cell; a column nobody fills is left out. */
 export function table(entries: readonly PlanEntry[], c: Colours): string {
   const cells = entries.map((row) => [
     row.path,
-    KINDS[row.kind],
+    KINDS[row.kind] ?? row.kind,
     row.missing === undefined
       ? [row.interpreter, row.version].filter((part) => part !== undefined).join(' ')
       : `${row.missing.what} is missing`,

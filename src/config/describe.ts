@@ -1,40 +1,30 @@
-// A folder described as data: what will serve what in it, what is missing, and the settings that buildSite needs.
+// A folder described as data: what will serve what in it, what is missing, and the settings that building it needs.
 
-import { availableParallelism } from 'node:os'
 import { fromByteString } from '../core/index.ts'
-import { findPhpCgi, phpVersion } from '../php/index.ts'
 import { Root } from '../static/index.ts'
 import { interpreterOf, missing, shellWord } from './interpreter.ts'
+import { describePhp } from './php.ts'
+import { describePrograms } from './programs.ts'
 import { walk } from './walk.ts'
 import type { Missing } from './interpreter.ts'
+import type { PhpPlan, PhpSettings } from './php.ts'
+import type { ProgramPlan, ProgramSettings } from './programs.ts'
 import type { Contents, WalkLimits } from './walk.ts'
 
 /** One line of the table that is shown at the start. */
 export interface PlanEntry {
   readonly path: string
-  readonly kind: 'static' | 'php' | 'cgi'
+  /** `static`, `php`, `cgi` or another kind of application. */
+  readonly kind: string
   readonly interpreter?: string
   readonly version?: string
   readonly workers?: number
   readonly missing?: Missing
 }
 
-interface PhpSettings {
-  /** Absolute path of php-cgi. */
-  readonly file: string
-  readonly workers: number
-  /** There are PHP files now. Else the pool starts with the first request for one that came later. */
-  readonly start: boolean
-}
-
 interface SiteSettings {
-  readonly php: PhpSettings | { readonly missing: Missing }
-  readonly cgi: {
-    /** There are programs now. Else the spawning helpers start with the first request for one that came later. */
-    readonly start: boolean
-    /** PATH of programs. */
-    readonly path: string
-  }
+  readonly php: PhpPlan
+  readonly cgi: ProgramPlan
   /** Suffixes that PHP runs. */
   readonly extensions: readonly string[]
   /** What shows a folder. */
@@ -62,53 +52,53 @@ export interface DescribeOptions {
   readonly maxBody?: number
   /** Default false. */
   readonly symlinks?: boolean
+  /** Default `index.html`, `index.php`. */
+  readonly index?: readonly string[]
   /** Where programs are looked for. Default: PATH of this process. */
   readonly path?: string
+  readonly php?: PhpSettings
+  readonly cgi?: ProgramSettings
   readonly walk?: WalkLimits
 }
 
-const EXTENSIONS = ['.php']
+export const EXTENSIONS: readonly string[] = ['.php']
+export const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin'
 
 /** Looks at a folder. Rejects with CONFIG when it cannot be served, or when `phpCgi` is no php-cgi. */
 export async function describeFolder(folder: string, options: DescribeOptions = {}): Promise<SitePlan> {
   const root = new Root(folder)
-  const path = options.path ?? process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin'
+  const path = options.path ?? process.env['PATH'] ?? DEFAULT_PATH
   const contents = await walk(root.path, EXTENSIONS, options.walk)
-  const php = await describePhp(contents, options, path)
+  const { workers, phpCgi } = options
+  const given = { ...options.php, ...(workers !== undefined && { workers }), ...(phpCgi !== undefined && { program: phpCgi }) }
+  const php = await describePhp(given, path, contents.php)
   return {
     root: fromByteString(root.path) || '/',
-    entries: [{ path: '/', kind: 'static' }, ...php.entries, ...(await describePrograms(root, contents, path))],
+    entries: [{ path: '/', kind: 'static' }, ...phpEntries(php, contents), ...(await programEntries(root, contents, path))],
     settings: {
-      php: php.settings,
-      cgi: { start: contents.programs.some((program) => program.executable), path },
+      php: php.plan,
+      cgi: describePrograms(
+        options.cgi ?? {},
+        path,
+        contents.programs.some((program) => program.executable),
+      ),
       extensions: EXTENSIONS,
-      index: ['index.html', 'index.php'],
+      index: options.index ?? ['index.html', 'index.php'],
       symlinks: options.symlinks ?? false,
       ...(options.maxBody !== undefined && { maxBody: options.maxBody }),
     },
   }
 }
 
-async function describePhp(
-  contents: Contents,
-  options: DescribeOptions,
-  path: string,
-): Promise<{ entries: readonly PlanEntry[]; settings: SiteSettings['php'] }> {
-  const file = options.phpCgi ?? findPhpCgi(path)
-  const entry = { path: '*.php', kind: 'php' } as const
-  if (file === undefined) {
-    const lack = missing('php-cgi', path)
-    // A walk that ended early cannot say that something is needed.
-    return { entries: contents.php && !contents.partial ? [{ ...entry, missing: lack }] : [], settings: { missing: lack } }
-  }
-  const workers = options.workers ?? Math.max(4, 2 * availableParallelism())
-  if (!contents.php) return { entries: [], settings: { file, workers, start: false } }
-  const { version, file: found } = await phpVersion(file)
-  return { entries: [{ ...entry, interpreter: 'php-cgi', version, workers }], settings: { file: found, workers, start: true } }
+function phpEntries({ plan, version }: { plan: PhpPlan; version?: string }, contents: Contents): PlanEntry[] {
+  const entry = { path: '*.php', kind: 'php' }
+  // A walk that ended early cannot say that something is needed.
+  if ('missing' in plan) return contents.php && !contents.partial ? [{ ...entry, missing: plan.missing }] : []
+  return version === undefined ? [] : [{ ...entry, interpreter: 'php-cgi', version, workers: plan.workers }]
 }
 
 /** A line for each place with programs, and one for each thing that is missing for one of them. */
-async function describePrograms(root: Root, contents: Contents, path: string): Promise<PlanEntry[]> {
+async function programEntries(root: Root, contents: Contents, path: string): Promise<PlanEntry[]> {
   const places = new Map<string, Set<string>>()
   const lacking: PlanEntry[] = []
   for (const program of contents.programs) {

@@ -24,6 +24,14 @@ export interface LocateSettings {
   readonly php: readonly string[]
   /** What shows a folder, in this order; those with a PHP suffix are run. */
   readonly index: readonly string[]
+  /** What is a program: by its place and name (default), nothing, or each file whose name ends in one of these (an empty text: every file). */
+  readonly programs?: 'by name' | 'none' | readonly string[]
+  /** Programs need no execute bit: an interpreter gets them. Default false. */
+  readonly interpreted?: boolean
+  /** Other files are sent. Default true; else they are as good as absent. */
+  readonly files?: boolean
+  /** What does not exist goes to the nearest index with a PHP suffix. Default true. */
+  readonly controller?: boolean
 }
 
 export type Located =
@@ -70,11 +78,11 @@ function asFile(settings: LocateSettings, path: ByteString, look: Look, rest: By
     if (isPhp(settings, inner)) return { kind: 'php', script: path, pathInfo: rest }
     return { kind: 'refused', status: 404, reason: 'it is a link to a file that is no PHP script' }
   }
-  if (isProgram(path)) {
-    if (look.executable === true) return { kind: 'cgi', script: path, pathInfo: rest }
+  if (isProgram(settings, path)) {
+    if (look.executable === true || settings.interpreted === true) return { kind: 'cgi', script: path, pathInfo: rest }
     return { kind: 'refused', status: 403, reason: 'it is not executable', program: path }
   }
-  if (rest !== '') return NOTHING
+  if (rest !== '' || settings.files === false) return NOTHING
   if (isHidden(path) || isHidden(inner)) return { kind: 'refused', status: 404, reason: 'program sources and configuration are not served' }
   return { kind: 'static', path }
 }
@@ -84,21 +92,25 @@ function isPhp(settings: LocateSettings, path: ByteString): boolean {
   return settings.php.some((suffix) => name.length > suffix.length && name.endsWith(suffix))
 }
 
-/** In a folder `cgi-bin`, or named `*.cgi`. */
-function isProgram(path: ByteString): boolean {
-  return path.endsWith('.cgi') || isProgramFolder(path)
+/** In a folder `cgi-bin`, or named `*.cgi`; or what the settings say. */
+function isProgram({ programs }: LocateSettings, path: ByteString): boolean {
+  if (programs === 'none') return false
+  if (programs === undefined || programs === 'by name') return path.endsWith('.cgi') || path.includes('/cgi-bin/')
+  return programs.some((suffix) => path.endsWith(suffix))
 }
 
-function isProgramFolder(path: ByteString): boolean {
-  return path.includes('/cgi-bin/')
+/** Whether everything in it is a program: it has no index, and nothing stands in for what it lacks. */
+function isProgramFolder({ programs }: LocateSettings, path: ByteString): boolean {
+  return (programs === undefined || programs === 'by name') && path.includes('/cgi-bin/')
 }
 
 async function inFolder(probe: Probe, settings: LocateSettings, folder: ByteString): Promise<Located> {
-  if (!isProgramFolder(folder)) {
+  if (!isProgramFolder(settings, folder)) {
     for (const name of settings.index) {
       const found = await probe.look(folder + name)
-      if (found.kind === 'file') return asFile(settings, folder + name, found, '')
       if (found.kind === 'outside' || found.kind === 'denied') return refuse(found.kind)
+      const located = found.kind === 'file' ? asFile(settings, folder + name, found, '') : NOTHING
+      if (located.kind !== 'nothing') return located
     }
   }
   return controller(probe, settings, folder)
@@ -125,7 +137,7 @@ async function along(probe: Probe, settings: LocateSettings, path: ByteString): 
 /** The nearest index.php from `folder` up. It gets no path info: applications read REQUEST_URI, and the two must not disagree. */
 async function controller(probe: Probe, settings: LocateSettings, folder: ByteString): Promise<Located> {
   // A missing program is a 404, not a page of the application.
-  if (isProgramFolder(folder)) return NOTHING
+  if (settings.controller === false || isProgramFolder(settings, folder)) return NOTHING
   const names = settings.index.filter((name) => isPhp(settings, name))
   for (let at = folder.length - 1; at >= 0; at = folder.lastIndexOf('/', at - 1)) {
     for (const name of names) {

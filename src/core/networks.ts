@@ -25,12 +25,14 @@ function pair(address: string): [number, number] {
 /** The eight groups of a valid IPv6 address. */
 function expand(address: string): number[] {
   const [head = '', tail] = address.split('::')
-  const groups = (text: string): number[] =>
-    text === '' ? [] : text.split(':').flatMap((group) => (group.includes('.') ? pair(group) : [Number.parseInt(group, 16)]))
   const front = groups(head)
   if (tail === undefined) return front
   const back = groups(tail)
   return [...front, ...Array.from({ length: 8 - front.length - back.length }, () => 0), ...back]
+}
+
+function groups(text: string): number[] {
+  return text === '' ? [] : text.split(':').flatMap((group) => (group.includes('.') ? pair(group) : [Number.parseInt(group, 16)]))
 }
 
 function fromParts(parts: readonly number[]): Uint8Array {

@@ -3,21 +3,16 @@
 // One such wrapper stands around a site's router. The loop is counted here and nowhere else, HEAD stays HEAD, and files
 // come from the configured roots alone (CVE-2024-38475).
 
-import { GatewayError, attempt, describe, discard, empty, getHeader, hasHeader, parseTarget, withoutHeaders } from '../core/index.ts'
-import type { Application, Attempt, ByteString, Changes, GatewayRequest, GatewayResponse, HeaderList, Middleware } from '../core/index.ts'
+import { GatewayError, attempt, discard, parseTarget, withoutHeaders } from '../core/index.ts'
+import { sendFile } from './sendfile.ts'
+import type { Application, Attempt, ByteString, Changes, GatewayRequest, GatewayResponse, Middleware } from '../core/index.ts'
+import type { InternalFiles } from './sendfile.ts'
 
 export interface InternalOptions {
   /** Redirects that one request may take before it is answered 500. Default 10. */
   readonly limit?: number
   /** Answers with a file named by its absolute path, or refuses it. Without it every `{ file }` is a 500. */
   readonly file?: InternalFiles
-}
-
-export interface InternalFiles {
-  /** Absolute folders, real and without a slash at the end, in which a named file must lie. */
-  readonly roots: readonly ByteString[]
-  /** Sends `file`, which lies in `root` by its name; whether it does after following links is for `send` to see. */
-  send(request: GatewayRequest, root: ByteString, file: ByteString): GatewayResponse | Promise<GatewayResponse>
 }
 
 export function internal(options: InternalOptions = {}): Middleware {
@@ -89,37 +84,4 @@ function redirected(request: GatewayRequest, location: ByteString): Changes | un
     headers: withoutHeaders(request.headers.list, 'content-length', 'content-type', 'content-encoding', 'transfer-encoding', 'expect'),
     body: null,
   }
-}
-
-async function sendFile(
-  request: GatewayRequest,
-  asking: GatewayResponse,
-  file: ByteString,
-  files: InternalFiles | undefined,
-): Promise<GatewayResponse> {
-  discard(asking)
-  const root = files?.roots.find((each) => file.startsWith(`${each}/`))
-  if (files === undefined || root === undefined || /\0|(?:^|\/)\.\.?(?:\/|$)/.test(file)) {
-    request.errors.write(`internal: ${request.target}: the file ${JSON.stringify(file)} lies in no folder that may be sent from\n`)
-    return empty(500)
-  }
-  try {
-    const sent = await files.send(request, root, file)
-    return { ...sent, headers: merged(asking.headers, sent.headers) }
-  } catch (error) {
-    request.errors.write(`internal: ${request.target}: ${describe(error)}\n`)
-    return empty(500)
-  }
-}
-
-/** The application says what the content is and what else the client should know (cookies); the file says its own length and age. */
-function merged(asking: HeaderList, file: HeaderList): HeaderList {
-  const type = getHeader(asking, 'content-type')
-  const out = [...(type === undefined ? file : withoutHeaders(file, 'content-type'))]
-  for (let i = 0; i < asking.length; i += 2) {
-    const name = asking[i]!.toLowerCase()
-    if (name === 'content-length' || (name !== 'set-cookie' && hasHeader(out, name))) continue
-    out.push(asking[i]!, asking[i + 1]!)
-  }
-  return out
 }

@@ -1,0 +1,204 @@
+// From what a configuration file holds to a plan of the server, or to every mistake in it.
+//
+// The schema sees each value by itself; what it has nothing to say about is looked at further: names that must exist, files,
+// folders, programs, secrets. Both kinds of mistakes come in one report.
+
+import { dirname, resolve } from 'node:path'
+import { GatewayError, describe, isNetwork } from '../core/index.ts'
+import { describeListen } from '../runtime/index.ts'
+import { checkSites } from './check-routes.ts'
+import { DEFAULT_PATH } from './describe.ts'
+import { kindNamed } from './kinds/index.ts'
+import { readListen } from './listen.ts'
+import { fromIssues, mistake, pathText } from './problems.ts'
+import { HTTP_LIMITS, jsonSchema, schema } from './schema.ts'
+import { describeScope, faultOfFolder } from './scope.ts'
+import { milliseconds } from './values.ts'
+import type { Config, Listener } from './config.ts'
+import type { ApplicationPlan, HostPlan, ListenerPlan, LogPlan, RoutePlan, ServerPlan } from './plan.ts'
+import type { Path, Problem, SchemaNode } from './problems.ts'
+
+export interface CheckOptions {
+  /** What relative paths begin at: the folder of the file. */
+  readonly folder: string
+  /** Where programs are looked for. Default: PATH of this process. */
+  readonly path?: string
+}
+
+export type Checked = { readonly plan: ServerPlan } | { readonly problems: readonly Problem[] }
+
+/** Looks at files, runs php-cgi for its version, and starts nothing. Never rejects for what is in the configuration. */
+export async function checkConfig(value: unknown, options: CheckOptions): Promise<Checked> {
+  const problems: Problem[] = []
+  const tell = (problem: Problem): void => void problems.push(problem)
+  const parsed = schema.safeParse(value)
+  const issues = parsed.success ? [] : parsed.error.issues
+  problems.push(...fromIssues(issues, value, jsonSchema() as SchemaNode))
+  // Where the schema found something, nothing at, above or below it is looked at: a value is not of the type it should be.
+  // Names that do not exist are told, and else ignored.
+  const faulty = issues.filter((issue) => issue.code !== 'unrecognized_keys').map((issue) => issue.path as Path)
+  const valid = (path: Path): boolean => !faulty.some((each) => each.slice(0, path.length).every((part, i) => part === path[i]))
+  const checker = new Checker((typeof value === 'object' && value !== null ? value : {}) as Config, options, valid, tell)
+  const plan = await checker.plan()
+  return problems.length === 0 ? { plan } : { problems: inOrder(problems, value) }
+}
+
+/** In the order of the file, as far as it has one. */
+function inOrder(problems: readonly Problem[], value: unknown): Problem[] {
+  const order = typeof value === 'object' && value !== null ? Object.keys(value) : []
+  const rank = ({ at }: Problem): number => {
+    const index = order.indexOf(/^[^.[]*/.exec(at)![0])
+    return index === -1 ? order.length : index
+  }
+  return problems.toSorted((a, b) => rank(a) - rank(b))
+}
+
+class Checker {
+  readonly #config: Config
+  readonly #options: CheckOptions
+  readonly #valid: (path: Path) => boolean
+  readonly #tell: (problem: Problem) => void
+
+  constructor(config: Config, options: CheckOptions, valid: (path: Path) => boolean, tell: (problem: Problem) => void) {
+    this.#config = config
+    this.#options = options
+    this.#valid = valid
+    this.#tell = tell
+  }
+
+  /** Whole only where nothing was told. */
+  async plan(): Promise<ServerPlan> {
+    const { trustedProxies, pidFile, grace = '30s', limits } = this.#config
+    const listeners = this.#listeners()
+    const applications = await this.#applications()
+    const sites = this.#sites()
+    this.#proxies()
+    const read = this.#valid(['limits']) ? HTTP_LIMITS.read(limits) : {}
+    const { body = 0, ...http } = read
+    return {
+      listeners,
+      applications,
+      sites,
+      limits: http,
+      maxBody: body,
+      logs: this.#logs(),
+      grace: this.#valid(['grace']) ? milliseconds(grace) : 0,
+      ...(trustedProxies !== undefined && { trustedProxies }),
+      ...(pidFile !== undefined && this.#valid(['pidFile']) && { pidFile: this.#place(['pidFile'], pidFile) }),
+    }
+  }
+
+  #listeners(): ListenerPlan[] {
+    const { listeners = ['127.0.0.1:8080'] } = this.#config
+    const seen = new Map<string, string>()
+    const out: ListenerPlan[] = []
+    if (!Array.isArray(listeners)) return out
+    for (const [i, given] of (listeners as readonly (string | Listener)[]).entries()) {
+      const at: Path = ['listeners', i]
+      if (!this.#valid(at)) continue
+      const listener = typeof given === 'string' ? { listen: given } : given
+      const where = typeof given === 'string' ? at : [...at, 'listen']
+      const listen = readListen(listener.listen, this.#options.folder, listener.mode)
+      if (listen === undefined) {
+        const hint = listener.listen.startsWith('/') ? `unix:${listener.listen}` : undefined
+        this.#tell(
+          mistake(where, 'an address: HOST:PORT, PORT, :PORT (every address) or unix:/path', JSON.stringify(listener.listen), hint),
+        )
+        continue
+      }
+      const name = describeListen(listen)
+      const before = seen.get(name)
+      if (before !== undefined && !('port' in listen && listen.port === 0))
+        this.#tell(mistake(where, 'an address that no other listener has', `${name}, which is ${before}`))
+      seen.set(name, pathText(at))
+      if ('path' in listen) this.#place(where, listen.path)
+      else if (listener.mode !== undefined) this.#tell(mistake([...at, 'mode'], 'a unix socket beside it', name))
+      out.push({ listen, protocol: listener.protocol ?? 'http' })
+    }
+    if (out.length === 0 && this.#valid(['listeners']) && listeners.length === 0)
+      this.#tell(mistake(['listeners'], 'at least one address', 'none'))
+    return out
+  }
+
+  async #applications(): Promise<Record<string, ApplicationPlan>> {
+    const out: Record<string, ApplicationPlan> = {}
+    const { applications } = this.#config
+    if (typeof applications !== 'object' || applications === null) return out
+    for (const [name, settings] of Object.entries(applications)) {
+      const at: Path = ['applications', name]
+      if (!/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {
+        this.#tell(mistake(at, 'a name of letters, digits, "-", "_" and "."', JSON.stringify(name)))
+      } else if (this.#valid(at)) {
+        const made = await this.#application(name, pathText(at), settings)
+        if (made !== undefined) out[name] = made
+      }
+    }
+    return out
+  }
+
+  async #application(name: string, at: string, settings: Config['applications'][string]): Promise<ApplicationPlan | undefined> {
+    let told = 0
+    const tell = (problem: Problem): void => {
+      told++
+      this.#tell(problem)
+    }
+    const { folder, path = process.env['PATH'] ?? DEFAULT_PATH } = this.#options
+    const scope = describeScope({ name, at, folder, path }, tell)
+    const { sendfile = [], ...own } = settings
+    const roots = sendfile.map((each, i) => scope.folder(`sendfile[${i}]`, each))
+    try {
+      const { plan, entries } = await kindNamed(settings.kind)!.describe(own, scope)
+      return { kind: settings.kind, plan, entries, sendfile: roots }
+    } catch (error) {
+      // A folder that is not there was told already; what is left is what only the kind itself could find.
+      if (told === 0) this.#tell({ at, message: describe(error) })
+      if (!(error instanceof GatewayError)) throw error
+      return undefined
+    }
+  }
+
+  #sites(): HostPlan[] {
+    const { sites, applications } = this.#config
+    if (!Array.isArray(sites)) return []
+    const names = typeof applications === 'object' && applications !== null ? applications : {}
+    checkSites(sites, names, this.#valid, this.#tell)
+    return (sites as Config['sites']).map((site, i) => {
+      const at = pathText(['sites', i])
+      const routes = Array.isArray(site?.routes) ? (site.routes as HostPlan['routes']) : []
+      return {
+        at,
+        ...(site?.hosts !== undefined && { hosts: site.hosts }),
+        routes: routes.map((route, j): RoutePlan => ({ ...route, at: `${at}.routes[${j}]` })),
+      }
+    })
+  }
+
+  #proxies(): void {
+    const { trustedProxies } = this.#config
+    if (trustedProxies === undefined || !this.#valid(['trustedProxies', 'from'])) return
+    for (const [i, each] of trustedProxies.from.entries()) {
+      if (each === 'unix' || isNetwork(each)) continue
+      this.#tell(mistake(['trustedProxies', 'from', i], 'an address, a network such as "10.0.0.0/8", or "unix"', JSON.stringify(each)))
+    }
+  }
+
+  #logs(): LogPlan {
+    const { logs = {} } = this.#config
+    if (!this.#valid(['logs'])) return { level: 'info', access: '-' }
+    const { access = '-', level = 'info', format, accessFormat } = logs
+    return {
+      level,
+      access: access === '-' || access === 'off' ? access : this.#place(['logs', 'access'], access),
+      ...(format !== undefined && { format }),
+      ...(accessFormat !== undefined && { accessFormat }),
+    }
+  }
+
+  /** The absolute path of a file that will be made: its folder must be there. */
+  #place(at: Path, given: string): string {
+    const path = resolve(this.#options.folder, given)
+    const why = faultOfFolder(dirname(path))
+    if (why !== undefined) this.#tell(mistake(at, 'a file in a folder that is there', `${path}: of ${dirname(path)}, ${why}`))
+    return path
+  }
+}

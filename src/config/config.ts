@@ -1,0 +1,367 @@
+// What a configuration file may say. Written by `node scripts/config-docs.mjs` from the schema (schema.ts and kinds/); not by hand.
+
+export interface Config {
+  /** For editors. */
+  readonly $schema?: string
+  /** Where to listen: addresses as text, or objects. Sockets are opened at the start and held over reloads. Default: ["127.0.0.1:8080"]. */
+  readonly listeners?: readonly (string | Listener)[]
+  /** What answers, by a name of your choice. */
+  readonly applications: Readonly<Record<string, FolderApplication | StaticApplication | PhpApplication | CgiApplication | FastcgiApplication>>
+  /** Which application answers what: sites by host, and in them routes by path and method. */
+  readonly sites: readonly Site[]
+  /** Who may say what a client's address and scheme are. Default: nobody. */
+  readonly trustedProxies?: {
+    /** Addresses and networks of the proxies, IPv4 and IPv6; `unix`: whoever connects by a unix socket. */
+    readonly from: readonly string[]
+    /** Which fields they set: X-Forwarded-For and X-Forwarded-Proto, or Forwarded (RFC 7239). Only these are believed: the other kind comes from clients. Default: "x-forwarded". */
+    readonly headers?: 'x-forwarded' | 'forwarded'
+  }
+  /** What one client may take. */
+  readonly limits?: {
+    /** Request line and header fields together; 431 beyond. Default: 32768. */
+    readonly headerBytes?: Size
+    /** Header fields; 431 beyond. Default: 100. */
+    readonly headers?: number
+    /** Length of the request target; 414 beyond. Default: 8192. */
+    readonly targetBytes?: Size
+    /** Largest request body, for every application; 413 beyond. 0: each kind has its own limit. Default: 0. */
+    readonly body?: Size
+    /** Until the head of a request is whole; 408 beyond. Default: "30s". */
+    readonly headersTimeout?: Duration
+    /** Between two pieces of a body that somebody reads; 408 beyond. Default: "30s". */
+    readonly bodyTimeout?: Duration
+    /** A kept connection without a request is closed after this. Default: "65s". */
+    readonly idleTimeout?: Duration
+    /** A client that takes nothing of its answer is cut after this. Default: "60s". */
+    readonly writeTimeout?: Duration
+    /** Connections at a time; 0 is no limit. Default: 16384. */
+    readonly connections?: number
+    /** Requests on one connection; 0 is no limit. Default: 0. */
+    readonly requestsPerConnection?: number
+    /** How much of a body nobody wants is taken off the wire, so that its client reads the answer. Default: "256K". */
+    readonly drainBytes?: Size
+    /** For how long. Default: "1s". */
+    readonly drainTimeout?: Duration
+  }
+  /** The log and the access log. */
+  readonly logs?: {
+    /** What the log holds, from this level on. Default: "info". */
+    readonly level?: 'debug' | 'info' | 'warn' | 'error'
+    /** Default: pretty on a terminal, json elsewhere. */
+    readonly format?: 'pretty' | 'json'
+    /** The access log: a file, `-` (standard output) or `off`. Default: "-". */
+    readonly access?: string
+    /** Of the access log: default `format`; `combined` is Apache's. Default: "json in a file". */
+    readonly accessFormat?: 'pretty' | 'json' | 'combined'
+  }
+  /** What requests get to finish at the end and on a reload. Default: "30s". */
+  readonly grace?: Duration
+  /** Write the pid there while it runs. */
+  readonly pidFile?: string
+}
+
+export type Application = FolderApplication | StaticApplication | PhpApplication | CgiApplication | FastcgiApplication
+
+export interface Listener {
+  /** `HOST:PORT`, `PORT` (on 127.0.0.1), `:PORT` (every address) or `unix:/path`. */
+  readonly listen: string
+  /** What is spoken there: `fastcgi` makes Viaduct the application of another web server. Default: "http". */
+  readonly protocol?: 'http' | 'fastcgi'
+  /** Of a unix socket: who may connect. Default: "0660". */
+  readonly mode?: string
+}
+
+export interface FolderApplication {
+  readonly kind: 'folder'
+  /** The folder. */
+  readonly root: string
+  /** What shows a folder, the first that exists. Default: ["index.html","index.php"]. */
+  readonly index?: readonly string[]
+  /** Symbolic links may lead out of the folder. Default: false. */
+  readonly symlinks?: boolean
+  /** The pool that runs its PHP. */
+  readonly php?: {
+    /** The php-cgi to use. Default: the one on PATH. */
+    readonly program?: string
+    /** Requests that run at a time. Default: two a core, at least four. */
+    readonly workers?: number
+    /** php.ini settings for the pool, as text; scripts may change them. */
+    readonly ini?: Readonly<Record<string, string>>
+    /** Environment of the workers. Nothing but PATH is inherited. */
+    readonly env?: Readonly<Record<string, Secret>>
+    /** `batch` keeps a worker that wakes up from interrupting the server; where the system has no `chrt`, `normal` is used. Default: "batch". */
+    readonly scheduling?: 'batch' | 'normal'
+    /** Limits of the pool. */
+    readonly limits?: {
+      /** Requests that may wait for a worker; the next one gets 503. Default: 512. */
+      readonly queue?: number
+      /** How long a request may wait for a worker before it gets 503. Default: "30s". */
+      readonly queueTimeout?: Duration
+      /** How long a script may say nothing: then its client gets 504, and its worker is replaced. Default: "60s". */
+      readonly silence?: Duration
+      /** Largest request body. PHP's own `post_max_size` is usually far lower. Default: "1G". */
+      readonly body?: Size
+      /** Bytes of a request body that are kept in memory; beyond, it goes to a file. Default: "2M". */
+      readonly bodyMemory?: Size
+      /** How much of an answer is held back, so that most pages have a Content-Length; 0 streams at once. Default: "64K". */
+      readonly holdBytes?: Size
+      /** How long it is held back. Default: "5ms". */
+      readonly holdTime?: Duration
+      /** Within what time the workers must be up. Default: "10s". */
+      readonly start?: Duration
+    }
+  }
+  /** How its programs are run. */
+  readonly cgi?: {
+    /** Environment of the programs. Nothing is inherited; PATH is Viaduct's own unless set here. */
+    readonly env?: Readonly<Record<string, Secret>>
+    /** Pass the Authorization header on (RFC 3875, 4.1.18 advises against it). Default: false. */
+    readonly authorization?: boolean
+    /** Hand a query without `=` to the program as arguments (RFC 3875, 4.4). Default: false. */
+    readonly queryArguments?: boolean
+    /** Run programs whose name begins with `nph-`. Default: false. */
+    readonly nph?: boolean
+    /** Limits of the programs. */
+    readonly limits?: {
+      /** Programs that run at a time. Default: two a core, at least four. Default: "two a core". */
+      readonly concurrency?: number
+      /** Requests that may wait for a place; the next one gets 503. Default: 256. */
+      readonly queue?: number
+      /** How long a request may wait for a place before it gets 503. Default: "30s". */
+      readonly queueTimeout?: Duration
+      /** How long a program may run, not counting the time it waits for its client. Default: "5m". */
+      readonly time?: Duration
+      /** How long it may say nothing before its head is whole; then 504. Default: "60s". */
+      readonly firstByte?: Duration
+      /** How long it may say nothing in the middle of its answer. Default: "60s". */
+      readonly idle?: Duration
+      /** What is left to its output after its end, or to its end after its output. Default: "2s". */
+      readonly linger?: Duration
+      /** Time between SIGTERM and SIGKILL. Default: "1s". */
+      readonly kill?: Duration
+      /** Largest header block of an answer. Default: "64K". */
+      readonly head?: Size
+      /** Largest answer. Default: "16G". */
+      readonly output?: Size
+      /** Largest request body. Default: "2G". */
+      readonly body?: Size
+      /** How much of standard error goes to the log for each request. Default: "64K". */
+      readonly stderr?: Size
+    }
+  }
+  /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
+  readonly sendfile?: readonly string[]
+}
+
+export type Secret = string | {
+  readonly file: string
+} | {
+  readonly env: string
+}
+
+export type Duration = number | string
+
+export type Size = number | string
+
+export interface StaticApplication {
+  readonly kind: 'static'
+  /** The folder. */
+  readonly root: string
+  /** What shows a folder, the first that exists. Default: ["index.html"]. */
+  readonly index?: readonly string[]
+  /** Symbolic links may lead out of the folder. Default: false. */
+  readonly symlinks?: boolean
+  /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
+  readonly sendfile?: readonly string[]
+}
+
+export interface PhpApplication {
+  readonly kind: 'php'
+  /** The folder of the scripts: DOCUMENT_ROOT. */
+  readonly root: string
+  /** What shows a folder, the first that exists. Default: ["index.php"]. */
+  readonly index?: readonly string[]
+  /** Suffixes of files that are run. Default: [".php"]. */
+  readonly extensions?: readonly string[]
+  /** Symbolic links may lead out of the folder. Default: false. */
+  readonly symlinks?: boolean
+  /** The php-cgi to use. Default: the one on PATH. */
+  readonly program?: string
+  /** Requests that run at a time. Default: two a core, at least four. */
+  readonly workers?: number
+  /** php.ini settings for the pool, as text; scripts may change them. */
+  readonly ini?: Readonly<Record<string, string>>
+  /** Environment of the workers. Nothing but PATH is inherited. */
+  readonly env?: Readonly<Record<string, Secret>>
+  /** `batch` keeps a worker that wakes up from interrupting the server; where the system has no `chrt`, `normal` is used. Default: "batch". */
+  readonly scheduling?: 'batch' | 'normal'
+  /** Limits of the pool. */
+  readonly limits?: {
+    /** Requests that may wait for a worker; the next one gets 503. Default: 512. */
+    readonly queue?: number
+    /** How long a request may wait for a worker before it gets 503. Default: "30s". */
+    readonly queueTimeout?: Duration
+    /** How long a script may say nothing: then its client gets 504, and its worker is replaced. Default: "60s". */
+    readonly silence?: Duration
+    /** Largest request body. PHP's own `post_max_size` is usually far lower. Default: "1G". */
+    readonly body?: Size
+    /** Bytes of a request body that are kept in memory; beyond, it goes to a file. Default: "2M". */
+    readonly bodyMemory?: Size
+    /** How much of an answer is held back, so that most pages have a Content-Length; 0 streams at once. Default: "64K". */
+    readonly holdBytes?: Size
+    /** How long it is held back. Default: "5ms". */
+    readonly holdTime?: Duration
+    /** Within what time the workers must be up. Default: "10s". */
+    readonly start?: Duration
+  }
+  /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
+  readonly sendfile?: readonly string[]
+}
+
+export interface CgiApplication {
+  readonly kind: 'cgi'
+  /** A folder of programs: every file of it with the execute bit is one. */
+  readonly root?: string
+  /** One program that answers everything; instead of `root`. */
+  readonly script?: string
+  /** A program that is given each script as its last argument: for scripts without an execute bit. With `root` it needs `extensions`. */
+  readonly interpreter?: readonly string[]
+  /** Suffixes of files that are programs. Default: every file. */
+  readonly extensions?: readonly string[]
+  /** Programs that show a folder, the first that exists. Default: none. Default: []. */
+  readonly index?: readonly string[]
+  /** Symbolic links may lead out of the folder. Default: false. */
+  readonly symlinks?: boolean
+  /** Environment of the programs. Nothing is inherited; PATH is Viaduct's own unless set here. */
+  readonly env?: Readonly<Record<string, Secret>>
+  /** Pass the Authorization header on (RFC 3875, 4.1.18 advises against it). Default: false. */
+  readonly authorization?: boolean
+  /** Hand a query without `=` to the program as arguments (RFC 3875, 4.4). Default: false. */
+  readonly queryArguments?: boolean
+  /** Run programs whose name begins with `nph-`. Default: false. */
+  readonly nph?: boolean
+  /** Limits of the programs. */
+  readonly limits?: {
+    /** Programs that run at a time. Default: two a core, at least four. Default: "two a core". */
+    readonly concurrency?: number
+    /** Requests that may wait for a place; the next one gets 503. Default: 256. */
+    readonly queue?: number
+    /** How long a request may wait for a place before it gets 503. Default: "30s". */
+    readonly queueTimeout?: Duration
+    /** How long a program may run, not counting the time it waits for its client. Default: "5m". */
+    readonly time?: Duration
+    /** How long it may say nothing before its head is whole; then 504. Default: "60s". */
+    readonly firstByte?: Duration
+    /** How long it may say nothing in the middle of its answer. Default: "60s". */
+    readonly idle?: Duration
+    /** What is left to its output after its end, or to its end after its output. Default: "2s". */
+    readonly linger?: Duration
+    /** Time between SIGTERM and SIGKILL. Default: "1s". */
+    readonly kill?: Duration
+    /** Largest header block of an answer. Default: "64K". */
+    readonly head?: Size
+    /** Largest answer. Default: "16G". */
+    readonly output?: Size
+    /** Largest request body. Default: "2G". */
+    readonly body?: Size
+    /** How much of standard error goes to the log for each request. Default: "64K". */
+    readonly stderr?: Size
+  }
+  /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
+  readonly sendfile?: readonly string[]
+}
+
+export interface FastcgiApplication {
+  readonly kind: 'fastcgi'
+  /** Where it listens: `HOST:PORT` or `unix:/path`. */
+  readonly address: string
+  /** A folder of scripts that both sides see: files are looked up here, and the application is told which one it is. */
+  readonly root?: string
+  /** The same, for an application that sees other files than we do: nothing is looked up, SCRIPT_FILENAME is this and the path. */
+  readonly documentRoot?: string
+  /** SCRIPT_FILENAME of every request: a front controller. Nothing is looked up. */
+  readonly script?: string
+  /** With `root`: what shows a folder. Default: ["index.php"]. */
+  readonly index?: readonly string[]
+  /** With `root`: suffixes of scripts. Default: [".php"]. */
+  readonly extensions?: readonly string[]
+  /** With `root`: symbolic links may lead out of it. Default: false. */
+  readonly symlinks?: boolean
+  /** Connections at a time: no more than the application has workers. Default: 8. */
+  readonly connections?: number
+  /** Use connections for more than one request. Default: true. */
+  readonly keep?: boolean
+  /** Requests that may wait for a connection; the next one gets 503. Default: 512. */
+  readonly queue?: number
+  /** How long a request may wait for a connection before it gets 503. Default: "30s". */
+  readonly queueTimeout?: Duration
+  /** How long to wait for a connection to be made. Default: "5s". */
+  readonly connectTimeout?: Duration
+  /** How long an unused connection is kept. Default: "15s". */
+  readonly idleTimeout?: Duration
+  /** `spool`: a request body is whole before a connection is taken. `stream`: it is sent as it comes. Default: "spool". */
+  readonly body?: 'spool' | 'stream'
+  /** When a client leaves: close the connection, or read the answer to its end to keep it. Default: "close". */
+  readonly onCut?: 'close' | 'drain'
+  /** A `Location: /path` alone is answered by the site itself, not sent to the client. Default: false. */
+  readonly localRedirects?: boolean
+  /** More variables (FastCGI parameters) for every request. */
+  readonly variables?: Readonly<Record<string, Secret>>
+  /** Limits of the application. */
+  readonly limits?: {
+    /** Largest header block of an answer. Default: "64K". */
+    readonly head?: Size
+    /** Largest request body. Default: "1G". */
+    readonly body?: Size
+    /** Bytes of a request body that are kept in memory; beyond, it goes to a file. Default: "1M". */
+    readonly bodyMemory?: Size
+    /** How long the application may say nothing before its head is whole; then 504. Default: "60s". */
+    readonly firstByte?: Duration
+    /** How long it may say nothing in the middle of its answer. Default: "60s". */
+    readonly between?: Duration
+    /** How much is read on of an answer that nobody wants, to keep its connection. Default: "1M". */
+    readonly drainBytes?: Size
+    /** For how long. Default: "5s". */
+    readonly drainTime?: Duration
+  }
+  /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
+  readonly sendfile?: readonly string[]
+}
+
+export interface Site {
+  /** Names, without port; `*.example.org` is every name below it. Without it: every host that no other site has. */
+  readonly hosts?: readonly string[]
+  /** Tried from the top; the first that fits answers. What none fits is a 404. */
+  readonly routes: readonly Route[]
+}
+
+export interface Route {
+  /** Which paths; one or several. `/about`: this one. `/blog/*`: that folder and all below it. `:name`: one segment. `*` in a segment: any letters. `*.php`: names that end so, in every folder. Default: every path. */
+  readonly path?: string | readonly string[]
+  /** Which methods; one or several. `GET` includes `HEAD`. Default: every method. */
+  readonly method?: string | readonly string[]
+  /** The route is taken only if one of these is a file of its application; the first that is becomes the path. A candidate that ends in `/` is a folder. Else the next route has its turn. */
+  readonly tryFiles?: readonly string[]
+  /** The path that the application sees. `{path}` (the one it would have seen), `{rest}` (what `/*` stood for), `{query}` and the names of the pattern stand for their values. With a `?` it has its own query. Without an answer in the same route, the routes after it see the new path. */
+  readonly rewrite?: string
+  /** Answer: this application. */
+  readonly application?: string
+  /** With an application and a path `/blog/*`: the folder moves from the path to SCRIPT_NAME, and the application sees what is below it. false: it sees the whole path. Default: true. */
+  readonly mount?: boolean
+  /** Answer: send the client elsewhere. A query is kept unless `to` has one. */
+  readonly redirect?: string | {
+    /** Where to. `{path}`, `{rest}`, `{query}`, `{host}`, `{scheme}` and the names of the pattern stand for their values. */
+    readonly to: string
+    /** The status. Default: 302. */
+    readonly status?: 301 | 302 | 303 | 307 | 308
+  }
+  /** Answer: this, as it is. */
+  readonly respond?: number | {
+    /** The status. Default: 200. */
+    readonly status?: number
+    /** Header fields. Content-Type is `text/plain; charset=utf-8` unless given. */
+    readonly headers?: Readonly<Record<string, string>>
+    /** The text to send. Default: "". */
+    readonly body?: string
+  }
+}

@@ -1,0 +1,122 @@
+// PHP as a configuration has it: what is set, which php-cgi that means, and the pool it becomes.
+
+import { availableParallelism } from 'node:os'
+import { backend, enumerate } from '../core/index.ts'
+import { findPhpCgi, phpPool, phpVersion } from '../php/index.ts'
+import { missing } from './interpreter.ts'
+import { lazy } from './lazy.ts'
+import { missingPage } from './missing-page.ts'
+import { readSecrets } from './secrets.ts'
+import { choice, limits, anyText, may, record, secret, text, whole } from './values.ts'
+import type { z } from 'zod'
+import type { Backend, ByteString, GatewayRequest } from '../core/index.ts'
+import type { PhpLimits } from '../php/index.ts'
+import type { Missing } from './interpreter.ts'
+import type { BuildScope } from './kinds/kind.ts'
+import type { LimitsGroup, Secret } from './values.ts'
+
+/** The settings of a pool, as a configuration writes them. */
+export interface PhpSettings {
+  readonly program?: string
+  readonly workers?: number
+  readonly ini?: Readonly<Record<string, string>>
+  readonly env?: Readonly<Record<string, Secret>>
+  readonly scheduling?: 'batch' | 'normal'
+  readonly limits?: Readonly<Record<string, number | string>>
+}
+
+const LIMITS: LimitsGroup<keyof PhpLimits> = limits<keyof PhpLimits>({
+  queue: ['count', 'Requests that may wait for a worker; the next one gets 503.', 512],
+  queueTimeout: ['duration', 'How long a request may wait for a worker before it gets 503.', '30s'],
+  silence: ['duration', 'How long a script may say nothing: then its client gets 504, and its worker is replaced.', '60s'],
+  body: ['size', "Largest request body. PHP's own `post_max_size` is usually far lower.", '1G'],
+  bodyMemory: ['size', 'Bytes of a request body that are kept in memory; beyond, it goes to a file.', '2M'],
+  holdBytes: ['size', 'How much of an answer is held back, so that most pages have a Content-Length; 0 streams at once.', '64K'],
+  holdTime: ['duration', 'How long it is held back.', '5ms'],
+  start: ['duration', 'Within what time the workers must be up.', '10s'],
+})
+
+/** The members that a pool adds to an application. */
+export function phpMembers(): Record<string, z.ZodType> {
+  return {
+    program: may(text('the path of a php-cgi'), 'The php-cgi to use. Default: the one on PATH.'),
+    workers: may(whole(1, 10_000), 'Requests that run at a time. Default: two a core, at least four.'),
+    ini: may(
+      record(anyText('text'), 'php.ini settings: names and texts'),
+      'php.ini settings for the pool, as text; scripts may change them.',
+    ),
+    env: may(record(secret(), 'variables: names and values'), 'Environment of the workers. Nothing but PATH is inherited.'),
+    scheduling: may(
+      choice('batch', 'normal'),
+      '`batch` keeps a worker that wakes up from interrupting the server; where the system has no `chrt`, `normal` is used.',
+      'batch',
+    ),
+    limits: may(LIMITS.schema, 'Limits of the pool.'),
+  }
+}
+
+/** A pool that can be started. */
+export interface PhpPoolPlan {
+  /** Absolute path of php-cgi. */
+  readonly file: string
+  readonly workers: number
+  /** There are PHP files now. Else the pool starts with the first request for one that came later. */
+  readonly start: boolean
+  readonly ini?: Readonly<Record<string, string>>
+  readonly env?: Readonly<Record<string, Secret>>
+  readonly scheduling?: 'batch' | 'normal'
+  readonly limits?: Partial<PhpLimits>
+}
+
+export type PhpPlan = PhpPoolPlan | { readonly missing: Missing }
+
+/** What the settings mean here. `version` is known where the pool starts at once. Rejects with CONFIG for a program that is no php-cgi. */
+export async function describePhp(settings: PhpSettings, path: string, start: boolean): Promise<{ plan: PhpPlan; version?: string }> {
+  const file = settings.program ?? findPhpCgi(path)
+  if (file === undefined) return { plan: { missing: missing('php-cgi', path) } }
+  const plan: PhpPoolPlan = {
+    file,
+    workers: settings.workers ?? Math.max(4, 2 * availableParallelism()),
+    start,
+    ...(settings.ini !== undefined && { ini: settings.ini }),
+    ...(settings.env !== undefined && { env: settings.env }),
+    ...(settings.scheduling !== undefined && { scheduling: settings.scheduling }),
+    ...(settings.limits !== undefined && { limits: LIMITS.read(settings.limits) }),
+  }
+  if (!start) return { plan }
+  const { version, file: found } = await phpVersion(file)
+  return { plan: { ...plan, file: found }, version }
+}
+
+/** The pool; where there is no PHP, a page that says so. */
+export function buildPhp(plan: PhpPlan, scope: BuildScope, extensions: readonly string[]): Backend {
+  if ('missing' in plan) {
+    const after = 'Then stop Viaduct and start it again, or send it SIGHUP.'
+    return backend((request) => missingPage(request, plan.missing, after), {})
+  }
+  const env = readSecrets(plan.env)
+  return lazy(
+    () =>
+      phpPool({
+        name: scope.name,
+        phpCgi: plan.file,
+        workers: plan.workers,
+        extensions,
+        log: scope.log,
+        env,
+        limits: { ...plan.limits, ...scope.limits?.php },
+        ...(plan.ini !== undefined && { ini: plan.ini }),
+        ...(plan.scheduling !== undefined && { scheduling: plan.scheduling }),
+        ...(scope.guard !== undefined && { guard: scope.guard }),
+      }),
+    plan.start,
+  )
+}
+
+/** What a script finds in `$_SERVER`. */
+export function phpVariables(request: GatewayRequest): [ByteString, ByteString][] {
+  const out: [ByteString, ByteString][] = []
+  enumerate(request, (name, value) => out.push([name, value]))
+  out.push(['REDIRECT_STATUS', '200'])
+  return out
+}
