@@ -72,9 +72,9 @@ export class Call {
   answer(head: AnswerHead, body: Uint8Array | null): void {
     if (this.settled) return
     if (isBodyless(this.request.method, head.status)) {
-      // To HEAD: a body that is there says how long that of GET is.
-      const length = this.request.method === 'HEAD' && body !== null && body.length > 0 && head.length === undefined
-      this.#settle(head, length ? body : null)
+      // To HEAD: a body that is there says how long that of GET is. The head is shared by all answers that look like it.
+      const length = this.request.method === 'HEAD' && head.length === undefined ? (body?.length ?? 0) : 0
+      this.#settle(length > 0 ? { ...head, headers: [...head.headers, 'Content-Length', String(length)] } : head, null)
     } else if (head.length !== undefined && head.length !== (body?.length ?? 0)) {
       this.fail(truncated(head.length, body?.length ?? 0))
     } else this.#settle(head, body)

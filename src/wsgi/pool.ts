@@ -306,6 +306,7 @@ class Pool {
         scheduling: this.#options.scheduling ?? 'batch',
         sockets: this.#sockets,
         start: this.#limits.start,
+        silence: this.#limits.silence,
         shapes: this.#shapes,
         guard: this.#guard,
         log: this.#log,

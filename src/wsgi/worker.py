@@ -553,7 +553,9 @@ class Connection:
         while not body.ended and not self.ended:
             self.receive()
             body.chunks.clear()
-        self.body = None
+        # The next request may have come in the same read, with a body of its own.
+        if self.body is body:
+            self.body = None
 
     # ---- in
 

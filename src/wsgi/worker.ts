@@ -32,6 +32,8 @@ export interface WorkerOptions {
   readonly sockets: string
   /** Milliseconds until it must be ready. */
   readonly start: number
+  /** Milliseconds that a thread may go on when another of its process has ended. */
+  readonly silence: number
   readonly shapes: ShapeTable
   readonly guard: Guard
   readonly log: Log
@@ -71,6 +73,7 @@ export class Worker implements LineOwner {
   readonly #owner: WorkerOwner
   readonly #process: Launched
   #readyLines = 0
+  #leaving = false
   #resolve!: () => void
   #reject!: (error: GatewayError) => void
   #settled = false
@@ -148,6 +151,7 @@ export class Worker implements LineOwner {
   }
 
   freed(line: Line): void {
+    if (this.#leaving && line.calls.length === 0) line.finish()
     this.#owner.freed(line)
   }
 
@@ -165,8 +169,17 @@ export class Worker implements LineOwner {
 
   lost(_: Line, ran: Call | undefined, calls: Call[], error: unknown): void {
     this.#owner.lost(this, ran, calls, error)
-    // A thread that has ended is not begun anew: the process is.
-    if (this.exit === undefined && error !== undefined) this.#killGroup()
+    if (this.exit !== undefined || this.killed !== undefined) return
+    if (error !== undefined) this.#killGroup()
+    else this.#leave()
+  }
+
+  /** A thread that has ended is not begun anew: the process is, when the others have done what they have. */
+  #leave(): void {
+    if (this.#leaving) return
+    this.#leaving = true
+    for (const line of this.lines) if (line.calls.length === 0) line.finish()
+    setTimeout(() => this.#killGroup(), this.#options.silence).unref()
   }
 
   // ---- the end
