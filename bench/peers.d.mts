@@ -40,3 +40,4 @@ export function startApache(options: {
   name?: string
 }): Promise<PortPeer>
 export function startFcgiwrap(options: { folder: string; children?: number; name?: string }): Promise<SocketPeer>
+export function startHaproxy(options: { folder: string; frontend: string; config?: string; name?: string }): Promise<PortPeer>

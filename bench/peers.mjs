@@ -267,3 +267,26 @@ export async function startFcgiwrap({ folder, children = 4, name = 'fcgiwrap' })
     log: join(folder, `${name}.out`),
   })
 }
+
+/** HAProxy on a free port; `config` is everything behind its global and defaults sections but the listening address. */
+export async function startHaproxy({ folder, frontend, config = '', name = 'haproxy' }) {
+  const port = await freePort()
+  const file = join(folder, `${name}.cfg`)
+  writeFileSync(
+    file,
+    `global
+  maxconn 8192
+  log stderr format raw local0
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend ${name}
+  bind 127.0.0.1:${port}
+  ${frontend}
+${config}
+`,
+  )
+  return await startPeer(name, requireProgram('haproxy'), ['-db', '-f', file], { address: { port }, log: join(folder, `${name}.out`) })
+}

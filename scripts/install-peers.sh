@@ -19,9 +19,9 @@ packages=(
   # PHP in each of its shapes, and the extensions DokuWiki asks for.
   php-cgi php-fpm php-cli php-xml php-mbstring php-sqlite3 php-gd
   # Servers.
-  nginx-light lighttpd apache2 fcgiwrap
+  nginx-light lighttpd apache2 haproxy fcgiwrap spawn-fcgi
   # CGI programs, and libraries to write FastCGI programs with.
-  python3-minimal python3 perl gcc libc6-dev libfcgi-dev libfcgi-bin
+  python3-minimal python3 perl gcc libc6-dev libfcgi-dev libfcgi-bin libfcgi-perl
   # Clients and tools.
   git curl wrk procps util-linux ca-certificates
   # DokuWiki's own files look for these libraries where their packages put them.

@@ -282,7 +282,7 @@ export class ServerConnection {
   }
 
   #forget(error: unknown): void {
-    for (const exchange of [...this.#active.values()]) {
+    for (const exchange of this.#active.values()) {
       this.#active.delete(exchange.id)
       exchange.gone(error)
       exchange.leave()

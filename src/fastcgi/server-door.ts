@@ -3,7 +3,7 @@
 import { createServer } from 'node:net'
 import type { Server as NetServer, Socket } from 'node:net'
 import { GatewayError, describe } from '../core/index.ts'
-import type { Application, ByteString, Log } from '../core/index.ts'
+import type { Application, ByteString, Log, Networks } from '../core/index.ts'
 import { HIGH_WATER_MARK, ServerConnection } from './server-connection.ts'
 import type { ServerExchange } from './server-exchange.ts'
 import { serverSweep } from './server-limits.ts'
@@ -24,7 +24,7 @@ export interface DoorOptions {
   readonly multiplex: boolean
   readonly log: Log
   /** Of TCP peers. */
-  readonly allowed: ((address: string) => boolean) | undefined
+  readonly allowed: Networks | undefined
 }
 
 export class ServerDoor implements Reading {
@@ -42,7 +42,7 @@ export class ServerDoor implements Reading {
   closing = false
   /** Counts sweeps: the clock of everything that has no timer of its own. */
   tick = 0
-  readonly #allowed: ((address: string) => boolean) | undefined
+  readonly #allowed: Networks | undefined
   readonly #connections = new Set<ServerConnection>()
   readonly #work = new Set<Promise<unknown>>()
   readonly #interval: number
@@ -79,7 +79,7 @@ export class ServerDoor implements Reading {
 
   #accept(socket: Socket): void {
     // A unix socket has no address; its file's mode says who may.
-    if (this.#allowed !== undefined && socket.remoteAddress !== undefined && !this.#allowed(socket.remoteAddress)) {
+    if (this.#allowed !== undefined && socket.remoteAddress !== undefined && !this.#allowed.has(socket.remoteAddress)) {
       this.#refused++
       socket.destroy()
       return

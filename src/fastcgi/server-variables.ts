@@ -151,7 +151,7 @@ function place(
     return { scriptName: scriptName.slice(0, end).replace(/\/+$/, ''), pathInfo: pathInfo.startsWith('/') ? pathInfo : '/' + pathInfo }
   }
   if (!path.startsWith(mount) || (path.length > mount.length && path.charCodeAt(mount.length) !== 0x2f)) {
-    throw new GatewayError('BAD_REQUEST', { status: 404, message: `fastcgi: ${JSON.stringify(path.slice(0, 80))} is not below ${mount}` })
+    throw new GatewayError('BAD_REQUEST', { status: 404, message: `fastcgi: ${quote(path)} is not below ${mount}` })
   }
   return { scriptName: mount, pathInfo: path.slice(mount.length) }
 }
@@ -234,6 +234,10 @@ function hasControl(text: ByteString): boolean {
 }
 
 function bad(name: ByteString, value: ByteString): GatewayError {
-  const quote = (text: string): string => JSON.stringify(text.slice(0, 80))
   return new GatewayError('BAD_REQUEST', { status: 400, message: `fastcgi: the variable ${quote(name)} cannot be ${quote(value)}` })
+}
+
+/** Text from outside, cut and escaped for a log line. */
+function quote(text: string): string {
+  return JSON.stringify(text.slice(0, 80))
 }

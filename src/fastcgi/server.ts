@@ -1,12 +1,11 @@
 // Opening the FastCGI door: an application behind nginx, Apache, lighttpd, HAProxy and every other web server that speaks FastCGI.
 
-import { GatewayError, openListener, toByteString } from '../core/index.ts'
+import { GatewayError, Networks, isNetwork, openListener, toByteString } from '../core/index.ts'
 import type { Address, Application, Listen, Log, Server } from '../core/index.ts'
 import { ServerDoor } from './server-door.ts'
 import { isFastCgi } from './server-inherited.ts'
 import { resolveServerLimits } from './server-limits.ts'
 import type { FastCgiServerLimits } from './server-limits.ts'
-import { allowList } from './server-peers.ts'
 
 export interface FastCgiServerOptions {
   /** Default: the listening socket that is this process's standard input, as web servers, spawn-fcgi and our own pools start programs. */
@@ -18,7 +17,7 @@ export interface FastCgiServerOptions {
   readonly mount?: string
   /** Whether several requests may share a connection. Default true. */
   readonly multiplex?: boolean
-  /** Addresses of web servers that may connect by TCP. Default: FCGI_WEB_SERVER_ADDRS of an inherited socket, else everybody who can. */
+  /** Addresses and networks (`10.0.0.0/8`) of web servers that may connect by TCP. Default: FCGI_WEB_SERVER_ADDRS of an inherited socket, else everybody who can. */
   readonly allow?: readonly string[]
   /**
    * Variables that are dropped unless they are named here, for they decide which code runs: PHP_VALUE, PHP_ADMIN_VALUE,
@@ -83,6 +82,14 @@ function inherited(): Listen {
 function webServerAddresses(): readonly string[] | undefined {
   const value = process.env['FCGI_WEB_SERVER_ADDRS']
   return value === undefined || value === '' ? undefined : value.split(',')
+}
+
+/** An entry that was merely dropped would lock out its server, and nobody would know why. */
+function allowList(entries: readonly string[], source: string): Networks {
+  const trimmed = entries.map((each) => each.trim())
+  const wrong = trimmed.find((each) => !isNetwork(each))
+  if (wrong === undefined) return new Networks(trimmed)
+  throw new GatewayError('CONFIG', { status: 500, message: `fastcgi: ${source}: expected addresses, got ${JSON.stringify(wrong)}` })
 }
 
 function isOpen(address: Address): boolean {

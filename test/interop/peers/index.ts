@@ -8,6 +8,7 @@ export {
   lighttpdPhp,
   startApache,
   startFcgiwrap,
+  startHaproxy,
   startLighttpd,
   startNginx,
   startPhpFpm,
