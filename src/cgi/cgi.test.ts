@@ -41,8 +41,10 @@ function script(text: string, name: string = `s${made++}.cgi`): string {
   return path
 }
 
+/** Passes on what a program writes as it comes, unless told otherwise: what is held cannot be half an answer. */
 function host(text: string, options: Partial<CgiOptions> = {}): CgiBackend {
-  const backend = cgi({ script: script(text), documentRoot: '/srv/www', spawner, log, ...options })
+  const limits = { holdTime: 0, ...options.limits }
+  const backend = cgi({ script: script(text), documentRoot: '/srv/www', spawner, log, ...options, limits })
   open.push(backend)
   return backend
 }
@@ -214,6 +216,13 @@ describe('an answer', () => {
     expect(messages.filter((message) => message.includes('SIG'))).toEqual([])
   })
 
+  test('that ends in time is a whole value with its length; one that takes longer is a stream', async () => {
+    const quick = await run(`${HEAD}; printf a; printf b`, {}, { limits: { holdTime: 5000 } })
+    expect(quick.headers).toEqual(['Content-Type', 'text/plain', 'Content-Length', '2'])
+    const slow = await run(`${HEAD}; printf a; sleep 0.3; printf b`, {}, { limits: { holdTime: 5 } })
+    expect([slow.headers, slow.body.toString()]).toEqual([['Content-Type', 'text/plain'], 'ab'])
+  })
+
   test('that is a local redirect is left to the site (RFC 3875, 6.2.2)', async () => {
     const response = await host("printf 'Location: /other?x=1\\n\\n'")(makeRequest())
     expect(response).toMatchObject({ internal: { redirect: '/other?x=1' }, headers: [], body: null })
@@ -250,7 +259,7 @@ describe('an answer', () => {
   test('of a program named nph- is refused unless enabled, then read and said again', async () => {
     const path = script("printf 'HTTP/1.1 202 Fine\\r\\nX: y\\r\\nConnection: close\\r\\n\\r\\nbody'", 'nph-a.cgi')
     const refusing = cgi({ script: path, spawner })
-    const allowing = cgi({ script: path, spawner, nph: true })
+    const allowing = cgi({ script: path, spawner, nph: true, limits: { holdTime: 0 } })
     open.push(refusing, allowing)
     expect(await ask(refusing)).toMatchObject({ status: 500, errors: expect.stringContaining('nph') })
     const answer = await ask(allowing)
@@ -279,6 +288,14 @@ describe('a program that fails', () => {
     const answer = await run(text)
     expect(answer).toMatchObject({ status: 200, outcome: { kind: 'failed' } })
     expect(answer.body.toString().trim()).toBe('half')
+  })
+
+  test.each([
+    ['is killed', `${HEAD}; echo half; kill -KILL $$`],
+    ['stops short of its Content-Length', "printf 'Content-Type: a/b\\nContent-Length: 10\\n\\nhalf'"],
+  ])('and %s while its answer is held is 502, and nothing of it is sent', async (_, text) => {
+    const answer = await run(text, {}, { limits: { holdTime: 5000 } })
+    expect([answer.status, answer.headers, answer.body.length]).toEqual([502, [], 0])
   })
 
   test('after a whole answer is a matter of the log', async () => {
@@ -357,6 +374,14 @@ describe('a deadline', () => {
     const answer = await run(`trap '' TERM; ${stuck('term.pid')}; while :; do sleep 1; done`, {}, { limits: { firstByte: 150, kill: 100 } })
     expect(answer.status).toBe(504)
     for (const pid of await pidsIn('term.pid', 2)) await until(() => !alive(pid))
+  })
+
+  test('does not pass for a program that answered in time while this process was held up', async () => {
+    const answer = ask(host(`echo $$ > stalled.pid; sleep 0.05; ${HEAD}; echo whole`, { limits: { firstByte: 150, linger: 20 } }))
+    await pidsIn('stalled.pid', 1)
+    const end = performance.now() + 400
+    while (performance.now() < end);
+    expect((await answer).body.toString()).toBe('whole\n')
   })
 
   test('for the next piece of body cuts the answer', async () => {

@@ -19,6 +19,12 @@ export interface CgiLimits {
   readonly kill: number
   /** Bytes of header block. Default 64 KiB. */
   readonly head: number
+  /**
+   * Bytes and milliseconds of body that wait for its end, so that most answers are whole values with a Content-Length, sent as
+   * one write. Default 64 KiB and 5 ms; 0: everything is passed on as it comes.
+   */
+  readonly holdBytes: number
+  readonly holdTime: number
   /** Bytes of answer in all. Default 16 GiB. */
   readonly output: number
   /** Bytes of request body that are put by until the program starts. Default 2 GiB. */
@@ -42,6 +48,8 @@ export function cgiLimits(cores: number, given: Partial<CgiLimits> = {}): CgiLim
     linger: 2000,
     kill: 1000,
     head: 64 * KiB,
+    holdBytes: 64 * KiB,
+    holdTime: 5,
     output: 16 * GiB,
     body: 2 * GiB,
     stderr: 64 * KiB,

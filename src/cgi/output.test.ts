@@ -9,6 +9,8 @@ function reader(options: Partial<OutputOptions> = {}): { output: Output; answers
   const output = new Output({
     headLimit: 1000,
     nph: false,
+    hold: 0,
+    held() {},
     bodyless: false,
     answer: (response) => answers.push(response),
     drain() {},
@@ -94,8 +96,8 @@ describe('an answer', () => {
   })
 
   test('of one piece that is whole is a value, not a stream', () => {
-    const { output, answers } = reader()
-    output.write(Buffer.from('Content-Type: a/b\nContent-Length: 2\n\nhi'))
+    const { output, answers } = reader({ hold: 1 })
+    output.write(Buffer.from('Content-Type: a/b\nContent-Length: 1\n\nh'))
     expect(answers[0]!.body).toBeInstanceOf(Uint8Array)
   })
 })
@@ -153,4 +155,57 @@ test('a client that takes nothing holds the program back, and is heard when it g
   expect(drained).toBe(1)
   output.end()
   expect((await whole)!.length).toBe(120_000)
+})
+
+describe('a body that may wait for its end', () => {
+  const text = (value: string): Buffer => Buffer.from(value, 'latin1')
+
+  test('is a whole value with its length, however it was cut', async () => {
+    const whole = 'Content-Type: a/b\n\nhello, world'
+    for (let cut = 0; cut <= whole.length; cut++) {
+      const { output, answers } = reader({ hold: 100 })
+      output.write(text(whole.slice(0, cut)))
+      output.write(text(whole.slice(cut)))
+      expect(answers, `cut at ${cut}`).toEqual([])
+      output.end()
+      expect(answers, `cut at ${cut}`).toEqual([
+        { status: 200, headers: ['Content-Type', 'a/b', 'Content-Length', '12'], body: Buffer.from('hello, world') },
+      ])
+    }
+  })
+
+  test('waits for nothing more once it is as long as the program said', () => {
+    const { output, answers } = reader({ hold: 100 })
+    output.write(text('Content-Type: a/b\nContent-Length: 5\n\nhe'))
+    expect(answers).toEqual([])
+    output.write(text('llo and more'))
+    expect(answers).toEqual([{ status: 200, headers: ['Content-Type', 'a/b', 'Content-Length', '5'], body: Buffer.from('hello') }])
+    expect(output.surplus).toBe(9)
+  })
+
+  test.each<[string, (output: Output) => void]>([
+    ['has waited long enough', (output) => output.release()],
+    ['is longer than may wait', (output) => void output.write(text('x'.repeat(100)))],
+  ])('becomes a stream when it %s', async (_, happens) => {
+    let asked = 0
+    const { output, answers } = reader({ hold: 100, held: () => asked++ })
+    output.write(text('Content-Type: a/b\n\nbegin '))
+    expect([asked, answers.length]).toEqual([1, 0])
+    happens(output)
+    expect(answers.length).toBe(1)
+    expect(answers[0]!.headers).toEqual(['Content-Type', 'a/b'])
+    output.write(text(' end'))
+    output.release()
+    output.end()
+    expect(answers.length).toBe(1)
+    expect(await bodyOf(answers[0]!)).toMatch(/^begin x* end$/)
+  })
+
+  test('is no answer at all when it fails meanwhile', () => {
+    const { output, answers } = reader({ hold: 100 })
+    output.write(text('Content-Type: a/b\nContent-Length: 9\n\nhalf'))
+    expect(() => output.end()).toThrow(/5 bytes before/)
+    output.fail(new Error('cut'))
+    expect(answers).toEqual([])
+  })
 })

@@ -11,6 +11,10 @@ export interface OutputOptions {
   readonly headLimit: number
   /** The program writes a whole HTTP response. */
   readonly nph: boolean
+  /** Bytes of body that may wait for the rest. 0: none. */
+  readonly hold: number
+  /** A body has begun to wait: `release` it when it has waited long enough. */
+  readonly held: () => void
   /** The request is HEAD: whatever body comes is dropped. */
   readonly bodyless: boolean
   /** The answer is there; its body may still be coming. */
@@ -36,6 +40,8 @@ export class Output {
   #channel: Channel | undefined
   /** Bytes of body to come, where the program has said how many. */
   #left: number | undefined
+  /** The answer while its body waits for its end. */
+  #waiting: { readonly response: GatewayResponse; readonly pieces: Uint8Array[]; length: number } | undefined
 
   constructor(options: OutputOptions) {
     this.#options = options
@@ -79,9 +85,34 @@ export class Output {
           message: `the output ended ${this.#left} bytes before its Content-Length`,
         })
       }
-      this.state = 'done'
-      this.#channel?.end()
+      this.#over()
     }
+  }
+
+  /** A body that waits for its end becomes a stream. */
+  release(): void {
+    const waiting = this.#waiting
+    if (waiting === undefined || this.state !== 'body') return
+    this.#waiting = undefined
+    this.#channel = new Channel({ onDrain: this.#options.drain, onCancel: this.#options.cancel })
+    if (waiting.length > 0) this.#channel.writeAll(waiting.pieces)
+    this.#options.answer({ ...waiting.response, body: this.#channel })
+  }
+
+  /** The body is whole. */
+  #over(): void {
+    this.state = 'done'
+    const waiting = this.#waiting
+    if (waiting === undefined) {
+      this.#channel?.end()
+      return
+    }
+    this.#waiting = undefined
+    const { response, pieces, length } = waiting
+    const body = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, length)
+    // The head's list is shared by all answers that look like it: not a place to add to.
+    const headers = this.#head?.contentLength === undefined ? [...response.headers, 'Content-Length', String(length)] : response.headers
+    this.#options.answer({ ...response, headers, body })
   }
 
   /** The body ends here with an error, never cleanly. */
@@ -124,33 +155,35 @@ export class Output {
       answer({ ...response, body: null })
       return
     }
-    if (contentLength !== undefined && rest.length >= contentLength) {
-      // Whole already, as most short ones are: a value instead of a stream.
-      this.state = 'done'
-      this.#left = 0
-      this.surplus = rest.length - contentLength
-      answer({ ...response, body: rest.subarray(0, contentLength) })
-      return
-    }
     this.state = 'body'
     this.#left = contentLength
-    this.#channel = new Channel({ onDrain: this.#options.drain, onCancel: this.#options.cancel })
-    answer({ ...response, body: this.#channel })
+    this.#waiting = { response: { ...response, body: null }, pieces: [], length: 0 }
+    if (this.#options.hold === 0) this.release()
+    // Whole already, as many short ones are: nothing to wait for.
+    else if (contentLength === undefined || rest.length < contentLength) this.#options.held()
   }
 
   #readBody(chunk: Uint8Array): boolean {
     // A method call may have ended it.
     if (this.state !== 'body') return true
-    const channel = this.#channel!
-    if (this.#left === undefined) return channel.write(chunk)
+    if (this.#left === undefined) return this.#pass(chunk)
     const part = chunk.length > this.#left ? chunk.subarray(0, this.#left) : chunk
     this.surplus += chunk.length - part.length
     this.#left -= part.length
-    const more = channel.write(part)
+    const more = this.#pass(part)
     if (this.#left > 0) return more
-    this.state = 'done'
-    channel.end()
+    this.#over()
     return true
+  }
+
+  #pass(chunk: Uint8Array): boolean {
+    const waiting = this.#waiting
+    if (waiting === undefined) return this.#channel!.write(chunk)
+    waiting.pieces.push(chunk)
+    waiting.length += chunk.length
+    if (waiting.length <= this.#options.hold) return true
+    this.release()
+    return this.#channel!.buffered < HIGH_WATER
   }
 
   #headless(): GatewayError {
@@ -160,3 +193,5 @@ export class Output {
 }
 
 const NOTHING = new Uint8Array(0)
+/** What a channel takes before it says that it has enough. */
+const HIGH_WATER = 65_536

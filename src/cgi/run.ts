@@ -34,6 +34,8 @@ export class Run {
   #paused = false
   #cut = false
   #stderr = 0
+  #remarked = false
+  #hold: NodeJS.Timeout | undefined
   #quiet: NodeJS.Timeout | undefined
   #total: NodeJS.Timeout | undefined
   #ladder: NodeJS.Timeout | undefined
@@ -52,6 +54,10 @@ export class Run {
     this.#output = new Output({
       headLimit: options.limits.head,
       nph: options.nph,
+      hold: options.limits.holdTime === 0 ? 0 : options.limits.holdBytes,
+      held: () => {
+        this.#hold = setTimeout(() => this.#output.release(), options.limits.holdTime)
+      },
       bodyless: request.method === 'HEAD',
       answer: (response) => this.#resolve(response),
       drain: () => this.#resume(),
@@ -100,10 +106,13 @@ export class Run {
     const { stdout } = this.program
     this.program.onStderr = (line) => this.#complain(line)
     stdout.on('data', (chunk: Buffer) => this.#data(chunk))
-    stdout.once('close', () => {
+    const ended = (): void => {
+      if (this.#eof) return
       this.#eof = true
       this.#settle()
-    })
+    }
+    stdout.once('end', ended)
+    stdout.once('close', ended)
   }
 
   #data(chunk: Buffer): void {
@@ -173,7 +182,10 @@ export class Run {
     const exit = this.#exit
     const { state } = this.#output
     if (exit !== undefined) this.#clear()
-    if (state === 'done') return
+    if (state === 'done') {
+      this.#remark()
+      return
+    }
     if (exit?.signal !== undefined) {
       const status = state === 'head' ? 500 : 502
       this.abort(
@@ -191,6 +203,7 @@ export class Run {
     }
     try {
       this.#output.end()
+      this.#remark()
       this.#arm()
     } catch (error) {
       this.abort(this.#failure(error))
@@ -205,7 +218,7 @@ export class Run {
     this.#quiet = undefined
     const orphaned = this.#exit !== undefined && !this.#eof
     if (this.#cut || (this.#output.state === 'done' && !orphaned)) return
-    this.#quiet = setTimeout(() => this.#silent(), this.#patience())
+    this.#quiet = setTimeout(() => this.#expired(), this.#patience())
   }
 
   #patience(): number {
@@ -213,6 +226,17 @@ export class Run {
     if (this.#paused) return idle
     if (this.#eof || this.#exit !== undefined) return linger
     return this.#output.state === 'head' ? firstByte : idle
+  }
+
+  /** When this process itself was held up, what came meanwhile has not been read: looked at once more after it has. */
+  #expired(): void {
+    const { received } = this.#output
+    this.#quiet = undefined
+    setImmediate(() => {
+      if (this.#quiet !== undefined || this.#cut) return
+      if (this.#output.received === received) this.#silent()
+      else this.#arm()
+    })
   }
 
   #silent(): void {
@@ -252,6 +276,7 @@ export class Run {
   }
 
   #clear(): void {
+    clearTimeout(this.#hold)
     clearTimeout(this.#quiet)
     clearTimeout(this.#total)
   }
@@ -267,18 +292,22 @@ export class Run {
   }
 
   #report(exit: ProgramExit): void {
-    const { log } = this.#options
     const { code, signal, userTime, systemTime, maxRss } = exit
     const fields = { ...this.#fields(), code, signal, userTime, systemTime, maxRss, time: performance.now() - this.#begun }
-    log?.debug(fields, `cgi: ${this.#label()} ended`)
-    if (this.#output.surplus > 0) {
-      log?.warn(fields, `cgi: ${this.#label()} wrote ${this.#output.surplus} bytes more than its Content-Length; they were dropped`)
-    }
-    // Before the head, and after a cut, the answer's own error says so.
-    if (this.#cut || this.#output.state === 'head') return
-    if (code !== undefined && code !== 0) log?.warn(fields, `cgi: ${this.#label()} answered, and exited with status ${code}`)
-    else if (signal !== undefined && this.#output.state === 'done')
-      log?.warn(fields, `cgi: ${this.#label()} answered, and was ended by ${signal}`)
+    this.#options.log?.debug(fields, `cgi: ${this.#label()} ended`)
+  }
+
+  /** What is odd about a run whose answer was whole: nobody else says it. Where it was not, the answer's error does. */
+  #remark(): void {
+    const { log } = this.#options
+    const exit = this.#exit
+    if (exit === undefined || this.#remarked) return
+    this.#remarked = true
+    const { surplus } = this.#output
+    if (surplus > 0)
+      log?.warn(this.#fields(), `cgi: ${this.#label()} wrote ${surplus} bytes more than its Content-Length; they were dropped`)
+    if (exit.signal !== undefined) log?.warn(this.#fields(), `cgi: ${this.#label()} answered, and was ended by ${exit.signal}`)
+    else if (exit.code !== 0) log?.warn(this.#fields(), `cgi: ${this.#label()} answered, and exited with status ${exit.code}`)
   }
 
   #fields(): object {

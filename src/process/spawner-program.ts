@@ -105,7 +105,12 @@ export class Running implements Program {
 
   /** Connects and sends the frame. */
   open(connect: (path: string) => Socket, path: string, timeout: number): void {
-    this.#watch = setTimeout(() => this.#helper.stuck(), timeout)
+    this.#watch = setTimeout(() => {
+      // It may be this process that was held up: what the helper has said is read first.
+      setImmediate(() => {
+        if (this.pid === undefined && !this.#over) this.#helper.stuck()
+      })
+    }, timeout)
     // The helper takes connections in order: an input that comes first is there when its program is started.
     if (this.#spec.input === 'stream') {
       this.stdin = connect(path)
@@ -119,6 +124,9 @@ export class Running implements Program {
       if (error.syscall === 'connect' && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED')) this.#helper.unreachable()
     })
     socket.once('close', () => this.#closed(failure))
+    // Nobody reads what we would say after the frame, so that saying that nothing follows is a system call for nothing.
+    socket.allowHalfOpen = true
+    socket.once('end', () => socket.destroy())
     socket.cork()
     socket.write(this.#frame, 'latin1')
     if (typeof this.#spec.input === 'object') for (const chunk of this.#spec.input) socket.write(chunk)

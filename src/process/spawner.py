@@ -39,6 +39,10 @@ OUT_LIMIT = 4 << 20
 LINGER_TICK = 0.25
 LINGER_LIMIT = 1024
 
+# How long the word of a program's start may wait for other news to go with: most programs have ended by then, and each
+# report by itself wakes the front once.
+LATE = 0.002
+
 # Real-time signals 32 and 33 belong to the C library and are not in valid_signals().
 DEFAULT_SIGNALS = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
@@ -67,6 +71,7 @@ class Spawner:
         self.path = path
         self.parent = os.getppid()
         self.out = bytearray()
+        self.late = bytearray()  # reports of programs that have started
         self.blocked = False
         self.commands = bytearray()
         self.programs = {}  # token -> Program, leader not yet waited for
@@ -99,7 +104,10 @@ class Spawner:
         self.flush()
         listener = self.listener.fileno()
         while True:
-            for fd, events in self.poller.poll(LINGER_TICK if self.lingering else -1):
+            ready = self.poller.poll(LATE if self.late else LINGER_TICK if self.lingering else -1)
+            if not ready:
+                self.hurry()
+            for fd, events in ready:
                 if fd == listener:
                     self.accept()
                 elif fd == self.wake:
@@ -131,14 +139,17 @@ class Spawner:
             pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             if pid != self.parent or uid != os.geteuid():
                 return
-            connection.settimeout(FRAME_TIMEOUT)
-            text_length, data_length = struct.unpack(">II", receive(connection, 8))
+            frame = Frame(connection)
+            text_length, data_length = struct.unpack(">II", frame.take(8))
             if text_length + data_length > FRAME_LIMIT:
                 raise Refused(AT_FRAME, errno.E2BIG)
-            parts = receive(connection, text_length).split(b"\0")
+            block = frame.take(text_length + data_length)
+            parts = block[:text_length].split(b"\0")
             token = int(parts[1])
-            data = receive(connection, data_length)
-            connection.setblocking(True)
+            data = block[text_length:]
+            if frame.waits:
+                # The program gets this description, and expects a descriptor that blocks.
+                connection.setblocking(True)
             if parts[0] == b"join":
                 self.join(token, connection)
                 keep = True
@@ -195,7 +206,7 @@ class Spawner:
         self.by_pid[pid] = program
         self.streams[errors] = program
         self.poller.register(errors, select.EPOLLIN)
-        self.report(STARTED, token, struct.pack(">I", pid))
+        self.late += struct.pack(">IBII", 9, STARTED, token, pid)
 
     def source(self, source, data, joined, opened):
         """The descriptor of standard input. Data that is here already becomes a file in memory: nobody has to feed it."""
@@ -327,7 +338,13 @@ class Spawner:
         del self.commands[:whole]
         return True
 
+    def hurry(self):
+        self.out += self.late
+        self.late.clear()
+
     def report(self, kind, token, fields):
+        if self.late:
+            self.hurry()
         self.out += struct.pack(">IBI", 5 + len(fields), kind, token) + fields
 
     def flush(self):
@@ -369,15 +386,34 @@ class Spawner:
             time.sleep(0.002)
 
 
-def receive(connection, length):
-    """Exactly so many bytes: what follows the frame is not ours."""
-    block = connection.recv(length) if length else b""
-    while len(block) < length:
-        more = connection.recv(length - len(block))
-        if not more:
-            raise Refused(AT_FRAME, errno.EPIPE)
-        block += more
-    return block
+class Frame:
+    """What comes on a connection, and not a byte more: what follows the frame may be a program's."""
+
+    __slots__ = ("connection", "waits")
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.waits = False
+
+    def take(self, length):
+        """Exactly so many bytes."""
+        block = self.more(length) if length else b""
+        while len(block) < length:
+            more = self.more(length - len(block))
+            if not more:
+                raise Refused(AT_FRAME, errno.EPIPE)
+            block += more
+        return block
+
+    def more(self, length):
+        if not self.waits:
+            # Nearly always all of it is here: then nothing needs to be set up for waiting.
+            try:
+                return self.connection.recv(length, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self.waits = True
+                self.connection.settimeout(FRAME_TIMEOUT)
+        return self.connection.recv(length)
 
 
 def group_exists(pid):
