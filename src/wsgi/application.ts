@@ -119,10 +119,12 @@ class Exchange {
     if (this.#left !== undefined) {
       if (data.length > this.#left) data = data.subarray(0, this.#left)
       this.#left -= data.length
+      // Said before the answer is whole: after that nobody listens.
+      if (data.length < block.length) this.#excess()
     }
     if (!this.#sent && this.#left === 0) this.#answer(data)
     else this.#push(data)
-    return data.length === block.length || this.#excess()
+    return data.length === block.length
   }
 
   #push(data: Uint8Array): void {

@@ -47,7 +47,8 @@ export async function describeWsgi(folder: string, path: string = process.env['P
   const name = WSGI_FILES.find((each) => isApplication(join(root, each)))
   if (name === undefined) return undefined
   const python = findPython(root, path)
-  const version = await pythonVersion(python)
+  // A bare name is one that was not found.
+  const version = python.includes('/') ? await pythonVersion(python) : undefined
   return {
     file: join(root, name),
     kind: name === 'manage.py' ? 'django' : 'wsgi',

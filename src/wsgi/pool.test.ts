@@ -349,10 +349,10 @@ describe.skipIf(!has('python3'))('a pool', () => {
 
   test('answers everybody while one client is always slow', async () => {
     const { server, pool } = await open({ workers: 2 })
-    let over = false
+    const over = new AbortController()
     const sleeper = (async () => {
       let count = 0
-      for (; !over; count++) expect((await server.request({ target: '/wait?0.1' })).status).toBe(200)
+      for (; !over.signal.aborted; count++) expect((await server.request({ target: '/wait?0.1' })).status).toBe(200)
       return count
     })()
     const others = await Promise.all(
@@ -367,7 +367,7 @@ describe.skipIf(!has('python3'))('a pool', () => {
         return times
       }),
     )
-    over = true
+    over.abort()
     expect(await sleeper).toBeGreaterThan(0)
     expect(pool.counts()).toMatchObject({ running: 0, prefetched: 0, waiting: 0 })
     const times = others.flat().sort((a, b) => a - b)

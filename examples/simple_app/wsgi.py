@@ -1,0 +1,3 @@
+from simple_app import application
+
+__all__ = ["application"]
