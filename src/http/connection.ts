@@ -102,7 +102,7 @@ export class Connection {
   }
 }
 
-function endpoint(address: string | undefined, port: number | undefined): Endpoint {
+export function endpoint(address: string | undefined, port: number | undefined): Endpoint {
   if (address === undefined || port === undefined) return nowhere
   // A v4 client of a v6 listener is still a v4 client: its address must compare equal in lists and logs.
   return { address: address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address, port }

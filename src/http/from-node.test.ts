@@ -24,6 +24,28 @@ async function ask(
   }
 }
 
+const describeBody: RequestListener = (req, res) => {
+  const { 'content-length': length, 'transfer-encoding': coding } = req.headers
+  const chunks: Buffer[] = []
+  req.on('data', (chunk: Buffer) => chunks.push(chunk))
+  req.on('end', () => res.end(`${length} ${coding} ${Buffer.concat(chunks).toString()} ${req.complete}`))
+}
+
+const describeUrl: RequestListener = (req, res) => {
+  const { originalUrl, baseUrl } = req as IncomingMessage & { originalUrl?: string; baseUrl?: string }
+  res.end(`${req.url} ${originalUrl} ${baseUrl}`)
+}
+
+const stamp =
+  (next: Application): Application =>
+  async (request) => {
+    const response = await next(derive(request, { headers: [...request.headers.list, 'X-In', 'in'] }))
+    return { ...response, headers: [...response.headers, 'X-Out', 'out'] }
+  }
+
+const fixed: RequestListener = (req, res) =>
+  void (req.url === '/304' ? res.writeHead(304, { ETag: '"a"' }).end() : res.writeHead(200, { 'Content-Length': 4 }).end('body'))
+
 describe('a Node listener', () => {
   test('sees the request as node:http would show it', async () => {
     let seen: Record<string, unknown> = {}
@@ -96,11 +118,9 @@ describe('a Node listener', () => {
   })
 
   test('answers HEAD with the length and no body, and 304 with neither', async () => {
-    const listener: RequestListener = (req, res) =>
-      void (req.url === '/304' ? res.writeHead(304, { ETag: '"a"' }).end() : res.writeHead(200, { 'Content-Length': 4 }).end('body'))
-    const head = await ask(listener, { method: 'HEAD' })
+    const head = await ask(fixed, { method: 'HEAD' })
     expect([head.status, head.body.length, getHeader(head.headers, 'content-length')]).toEqual([200, 0, '4'])
-    const unmodified = await ask(listener, { target: '/304' })
+    const unmodified = await ask(fixed, { target: '/304' })
     expect([unmodified.status, unmodified.body.length, getHeader(unmodified.headers, 'etag')]).toEqual([304, 0, '"a"'])
   })
 
@@ -124,15 +144,9 @@ describe('a Node listener', () => {
   })
 
   test('reads a body, whatever is known of its length', async () => {
-    const listener: RequestListener = (req, res) => {
-      const { 'content-length': length, 'transfer-encoding': coding } = req.headers
-      const chunks: Buffer[] = []
-      req.on('data', (chunk: Buffer) => chunks.push(chunk))
-      req.on('end', () => res.end(`${length} ${coding} ${Buffer.concat(chunks).toString()} ${req.complete}`))
-    }
-    expect((await ask(listener, { method: 'POST', body: 'hello' })).body.toString()).toBe('5 undefined hello true')
+    expect((await ask(describeBody, { method: 'POST', body: 'hello' })).body.toString()).toBe('5 undefined hello true')
     const chunks = [Buffer.from('hel'), Buffer.from('lo')]
-    expect((await ask(listener, { method: 'POST', body: chunks })).body.toString()).toBe('undefined chunked hello true')
+    expect((await ask(describeBody, { method: 'POST', body: chunks })).body.toString()).toBe('undefined chunked hello true')
   })
 
   test('may answer without reading the body, and hears of the end of both', async () => {
@@ -257,11 +271,7 @@ describe('a Node listener', () => {
   })
 
   test('below a mount point sees the path below it, or the whole by option', async () => {
-    const listener: RequestListener = (req, res) => {
-      const { originalUrl, baseUrl } = req as IncomingMessage & { originalUrl?: string; baseUrl?: string }
-      res.end(`${req.url} ${originalUrl} ${baseUrl}`)
-    }
-    const server = serveMemory(lint(mount({ '/app': fromNode(listener), '/full': fromNode(listener, { url: 'full' }) })))
+    const server = serveMemory(lint(mount({ '/app': fromNode(describeUrl), '/full': fromNode(describeUrl, { url: 'full' }) })))
     const get = async (target: string): Promise<string> => (await server.request({ target })).body.toString()
     expect(await get('/app/a%2Fb?c')).toBe('/a%2Fb?c /app/a%2Fb?c /app')
     expect(await get('/app')).toBe('/ /app /app')
@@ -270,12 +280,6 @@ describe('a Node listener', () => {
   })
 
   test('is seen by middleware around it', async () => {
-    const stamp =
-      (next: Application): Application =>
-      async (request) => {
-        const response = await next(derive(request, { headers: [...request.headers.list, 'X-In', 'in'] }))
-        return { ...response, headers: [...response.headers, 'X-Out', 'out'] }
-      }
     const server = await serveHttp(
       compose(
         fromNode((req, res) => void res.end(req.headers['x-in'])),

@@ -1,12 +1,14 @@
 // The servers of the conformance suite, each behind one kind of client. A new server adds one entry.
 
 import { mkdtempSync, rmSync } from 'node:fs'
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { once } from 'node:events'
+import { createServer, request as httpRequest, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Address, Application } from '../../src/core/index.ts'
 import { fastcgi, serveFastCgi } from '../../src/fastcgi/index.ts'
-import { serveHttp } from '../../src/http/index.ts'
+import { serveHttp, toNode } from '../../src/http/index.ts'
 import { serveMemory } from '../../src/testing/index.ts'
 import type { Behaviour } from './behaviours.ts'
 
@@ -93,6 +95,24 @@ const http: Door = {
   },
 }
 
+/** Node's own server, with the application as its listener. */
+const node: Door = {
+  name: 'node (toNode)',
+  open: async (application) => {
+    const log = { debug() {}, info() {}, warn() {}, error() {} }
+    const server = createServer(toNode(application, { log })).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    return {
+      ask: (asked) => askHttp({ host: '127.0.0.1', port }, asked),
+      close: async () => {
+        server.close()
+        await once(server, 'close')
+      },
+    }
+  },
+}
+
 /** Driven by our own client, behind a door of its own: what the client of a web server sees. */
 const fastCgi: Door = {
   name: 'fastcgi',
@@ -171,4 +191,4 @@ function askHttp(address: Address, asked: Asked): Promise<Got> {
   })
 }
 
-export const doors: readonly Door[] = [memory, http, fastCgi]
+export const doors: readonly Door[] = [memory, http, node, fastCgi]

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { cgi } from '../../src/cgi/index.ts'
 import { backend, compose, derive, type Backend, type Log, type Middleware } from '../../src/core/index.ts'
 import { fastcgi } from '../../src/fastcgi/index.ts'
+import { fromFetch, fromNode, toFetch, toNode } from '../../src/http/index.ts'
 import { phpPool } from '../../src/php/index.ts'
 import { staticFiles } from '../../src/static/index.ts'
 import { has, which } from '../peers.ts'
@@ -33,6 +34,26 @@ const typescript: Room = {
   available: () => true,
   lacks: {},
   open: () => Promise.resolve(backend(answer, {})),
+}
+
+/** The TypeScript room as a Node listener, and as a fetch handler. */
+const node: Room = {
+  name: 'node (fromNode)',
+  available: () => true,
+  lacks: { internal: 'Node listeners have no internal results' },
+  open: (log) => Promise.resolve(fromNode(toNode(answer, { log }))),
+}
+
+const fetches: Room = {
+  name: 'fetch (fromFetch)',
+  available: () => true,
+  lacks: {
+    internal: 'a Response has no internal results',
+    trailers: 'a Response has no trailers',
+    interim: 'a Response has no interim ones before it',
+    stderr: 'a fetch handler has no log of its own',
+  },
+  open: (log) => Promise.resolve(backend(fromFetch(toFetch(answer, { log })), {})),
 }
 
 const program: Room = {
@@ -195,4 +216,4 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-export const rooms: readonly Room[] = [typescript, program, childSide, php, upstream, files]
+export const rooms: readonly Room[] = [typescript, node, fetches, program, childSide, php, upstream, files]
