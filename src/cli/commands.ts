@@ -6,7 +6,8 @@ import type { Parsed } from './arguments.ts'
 import { coloursOf } from './colours.ts'
 import { commandHelp, generalHelp } from './help.ts'
 import type { CommandHelp } from './help.ts'
-import { SERVE, serve } from './serve.ts'
+import { SERVE } from './serve-options.ts'
+import { serve } from './serve.ts'
 
 interface Command extends CommandHelp {
   run(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number>

@@ -5,6 +5,8 @@ import { pino } from 'pino'
 import type { Log } from '../core/index.ts'
 import { coloursOf } from './colours.ts'
 import { accessFormatter, lineFormatter } from './pretty.ts'
+import { combined } from '../middleware/index.ts'
+import type { AccessRecord } from '../middleware/index.ts'
 import { Sink } from './sink.ts'
 
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const
@@ -18,6 +20,8 @@ export interface LogOptions {
   readonly format?: Format
   /** `-` is standard output, `off` is no access log, everything else is a file. */
   readonly access: string
+  /** Of the access log. Without it: `format`; in a file JSON. */
+  readonly accessFormat?: Format | 'combined'
 }
 
 /** The fields of one access line, as the middleware gives them. */
@@ -51,7 +55,9 @@ export function openLogs(options: LogOptions): Logs {
   )
   return {
     log: log as unknown as Log,
-    access: access && accessWriter(access, options.access === '-' ? formatFor(options.format, 1) : (options.format ?? 'json')),
+    access:
+      access &&
+      accessWriter(access, options.accessFormat ?? (options.access === '-' ? formatFor(options.format, 1) : (options.format ?? 'json'))),
     reopen: () => access?.reopen(),
     close: async () => {
       await Promise.all([stderr.end(), access?.end()])
@@ -81,7 +87,8 @@ function prettyTo(to: Sink): { write(line: string): void } {
   return { write: (line) => to.write(format(line)) }
 }
 
-function accessWriter(to: Sink, format: Format): (line: AccessLine) => void {
+function accessWriter(to: Sink, format: Format | 'combined'): (line: AccessLine) => void {
+  if (format === 'combined') return (line) => to.write(`${combined(line as AccessRecord)}\n`)
   if (format === 'json') return (line) => to.write(`${JSON.stringify({ time: new Date().toISOString(), ...line })}\n`)
   const pretty = accessFormatter(coloursOf(process.stdout))
   return (line) => to.write(pretty(line))

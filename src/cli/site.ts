@@ -1,40 +1,107 @@
-// The parts of one front: the plan of the folder, the site it becomes, the HTTP door in front of it.
+// The parts of one front: the plan of its configuration, what is built from it, the doors in front of that.
 
-import { buildSite, describeFolder } from '../config/index.ts'
-import type { PlanEntry } from '../config/index.ts'
+import { ConfigError, buildServer, loadConfig } from '../config/index.ts'
+import type { Config, Loaded, ListenerPlan, PlanEntry, ServerPlan } from '../config/index.ts'
+import { GatewayError, describe } from '../core/index.ts'
+import type { Application, Log, Server } from '../core/index.ts'
+import { serveFastCgi } from '../fastcgi/index.ts'
 import { serveHttp } from '../http/index.ts'
-import type { FrontContext, FrontParts } from '../runtime/index.ts'
+import { describeListen } from '../runtime/index.ts'
+import type { FrontContext, FrontParts, InheritedSocket } from '../runtime/index.ts'
 import { openLogs } from './log.ts'
 import type { LogOptions } from './log.ts'
 
-/** Plain data: what the command line says about the site. */
-export interface SiteSpec {
-  readonly folder: string
-  readonly workers?: number
-  readonly phpCgi?: string
-  /** Bytes. */
-  readonly maxBody?: number
-  readonly log: LogOptions
+/** Plain data: what the supervisor wants to be served. */
+export interface FrontSpec {
+  /** The configuration file, absolute; of a folder only what messages name. */
+  readonly file: string
+  /** In place of the file: the configuration of a folder. */
+  readonly config?: Config
+  /** The addresses that the supervisor opened, in their order. */
+  readonly listeners: readonly string[]
+  /** They were given on the command line: what the file says of listeners does not matter. */
+  readonly fixed: boolean
+  /** What the command line says of logs, in place of the file. */
+  readonly log: Partial<LogOptions>
+  /** What the last front that was ready was made of: a front that is alone falls back to it. */
+  good?: Config
 }
 
 /** What a front tells its supervisor when it serves. */
 export interface FrontReport {
   readonly entries: readonly PlanEntry[]
+  readonly config: Config
 }
 
 export async function buildFront(given: unknown, context: FrontContext): Promise<FrontParts> {
-  const spec = given as SiteSpec
-  // Looked at by each generation: a reload finds what has been installed or added.
-  const plan = await describeFolder(spec.folder, spec)
-  const logs = openLogs(spec.log)
+  const spec = given as FrontSpec
+  // Looked at by each generation: a reload finds what has been installed, added or written anew.
+  const { loaded, lost } = await load(spec, context)
+  const { plan } = loaded
+  const logs = openLogs({ ...plan.logs, ...spec.log })
   const { log, access } = logs
-  const application = await buildSite(plan, { log, guard: context.guard, ...(access !== undefined && { access }) })
+  if (lost !== undefined) log.error({}, `the configuration cannot be used, and the last one that could goes on: ${lost}`)
+  const application = await buildServer(plan, { log, guard: context.guard, ...(access !== undefined && { access }) })
   return {
     application,
-    serve: (each, { fd, address }) => serveHttp(each, { listen: { fd, ...('path' in address && { name: address.path }) }, log }),
+    serve: (each, socket) => open(each, socket, spec.fixed ? undefined : plan.listeners[socket.index], plan, log),
     log,
-    report: { entries: plan.entries } satisfies FrontReport,
+    report: { entries: entriesOf(plan, spec.config !== undefined), config: loaded.config } satisfies FrontReport,
     reopen: logs.reopen,
     close: logs.close,
   }
+}
+
+/** `lost`: why the file could not be used, where something else is served. */
+async function load(spec: FrontSpec, { alone }: FrontContext): Promise<{ loaded: Loaded; lost?: string }> {
+  try {
+    const loaded = await loadConfig(spec.file, spec.config)
+    checkListeners(spec, loaded)
+    return { loaded }
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error
+    // The options of a folder are no file in which somebody would look for a mistake.
+    if (spec.config !== undefined) throw error instanceof ConfigError ? plain(error) : error
+    // A reload is refused, and the old front goes on. Where there is none, a file that was broken since is no reason to serve nobody.
+    if (!alone || spec.good === undefined) throw error
+    return { loaded: await loadConfig(spec.file, spec.good), lost: describe(error) }
+  }
+}
+
+function plain(error: ConfigError): GatewayError {
+  return new GatewayError('CONFIG', { status: 500, message: error.problems.map(({ message }) => message).join('; ') })
+}
+
+/** The supervisor opens sockets once: a reload that would need others is refused rather than half done. */
+function checkListeners(spec: FrontSpec, { file, plan }: Loaded): void {
+  const wanted = plan.listeners.map(({ listen }) => describeListen(listen))
+  if (
+    spec.fixed ||
+    spec.config !== undefined ||
+    (wanted.length === spec.listeners.length && wanted.every((each, i) => each === spec.listeners[i]))
+  )
+    return
+  const message = `they are ${wanted.join(', ')} now, and were ${spec.listeners.join(', ')} at the start; sockets are held over a reload: stop and start to change them`
+  throw new ConfigError(file, [{ at: 'listeners', message }])
+}
+
+function open(
+  application: Application,
+  { fd, address }: InheritedSocket,
+  listener: ListenerPlan | undefined,
+  plan: ServerPlan,
+  log: Log,
+): Promise<Server> {
+  const listen = { fd, ...('path' in address && { name: address.path }) }
+  if (listener?.protocol === 'fastcgi') {
+    return serveFastCgi(application, { listen, log, mount: '', ...(listener.allow !== undefined && { allow: listener.allow }) })
+  }
+  return serveHttp(application, { listen, log, limits: plan.limits })
+}
+
+/** Of several applications each line says whose it is. */
+function entriesOf({ applications }: ServerPlan, folder: boolean): PlanEntry[] {
+  return Object.entries(applications).flatMap(([name, { entries }]) =>
+    folder ? entries : entries.map((entry) => ({ ...entry, path: `${name}: ${entry.path}` })),
+  )
 }

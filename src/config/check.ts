@@ -3,6 +3,7 @@
 // The schema sees each value by itself; what it has nothing to say about is looked at further: names that must exist, files,
 // folders, programs, secrets. Both kinds of mistakes come in one report.
 
+import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { GatewayError, describe, isNetwork } from '../core/index.ts'
 import { describeListen } from '../runtime/index.ts'
@@ -14,6 +15,7 @@ import { fromIssues, mistake, pathText } from './problems.ts'
 import { HTTP_LIMITS, jsonSchema, schema } from './schema.ts'
 import { describeScope, faultOfFolder } from './scope.ts'
 import { milliseconds } from './values.ts'
+import type { ListenSpec } from '../runtime/index.ts'
 import type { Config, Listener } from './config.ts'
 import type { ApplicationPlan, HostPlan, ListenerPlan, LogPlan, RoutePlan, ServerPlan } from './plan.ts'
 import type { Path, Problem, SchemaNode } from './problems.ts'
@@ -113,11 +115,19 @@ class Checker {
       seen.set(name, pathText(at))
       if ('path' in listen) this.#place(where, listen.path)
       else if (listener.mode !== undefined) this.#tell(mistake([...at, 'mode'], 'a unix socket beside it', name))
-      out.push({ listen, protocol: listener.protocol ?? 'http' })
+      out.push(this.#listener(listener, listen, at))
     }
     if (out.length === 0 && this.#valid(['listeners']) && listeners.length === 0)
       this.#tell(mistake(['listeners'], 'at least one address', 'none'))
     return out
+  }
+
+  #listener({ protocol = 'http', allow }: Listener, listen: ListenSpec, at: Path): ListenerPlan {
+    if (allow === undefined) return { listen, protocol }
+    if (protocol !== 'fastcgi') this.#tell(mistake([...at, 'allow'], '"protocol": "fastcgi" beside it', protocol))
+    for (const [i, each] of allow.entries())
+      if (isIP(each) === 0) this.#tell(mistake([...at, 'allow', i], 'an IP address', JSON.stringify(each)))
+    return { listen, protocol, allow }
   }
 
   async #applications(): Promise<Record<string, ApplicationPlan>> {

@@ -6,7 +6,9 @@ export interface Config {
   /** Where to listen: addresses as text, or objects. Sockets are opened at the start and held over reloads. Default: ["127.0.0.1:8080"]. */
   readonly listeners?: readonly (string | Listener)[]
   /** What answers, by a name of your choice. */
-  readonly applications: Readonly<Record<string, FolderApplication | StaticApplication | PhpApplication | CgiApplication | FastcgiApplication>>
+  readonly applications: Readonly<
+    Record<string, FolderApplication | StaticApplication | PhpApplication | CgiApplication | FastcgiApplication>
+  >
   /** Which application answers what: sites by host, and in them routes by path and method. */
   readonly sites: readonly Site[]
   /** Who may say what a client's address and scheme are. Default: nobody. */
@@ -51,7 +53,7 @@ export interface Config {
     readonly format?: 'pretty' | 'json'
     /** The access log: a file, `-` (standard output) or `off`. Default: "-". */
     readonly access?: string
-    /** Of the access log: default `format`; `combined` is Apache's. Default: "json in a file". */
+    /** Of the access log; `combined` is Apache's. Default: `format`, and json in a file. */
     readonly accessFormat?: 'pretty' | 'json' | 'combined'
   }
   /** What requests get to finish at the end and on a reload. Default: "30s". */
@@ -69,6 +71,8 @@ export interface Listener {
   readonly protocol?: 'http' | 'fastcgi'
   /** Of a unix socket: who may connect. Default: "0660". */
   readonly mode?: string
+  /** With `fastcgi`: addresses of web servers that may connect by TCP. Whoever may says who the client is. Default: everybody who can reach it. */
+  readonly allow?: readonly string[]
 }
 
 export interface FolderApplication {
@@ -123,7 +127,7 @@ export interface FolderApplication {
     readonly nph?: boolean
     /** Limits of the programs. */
     readonly limits?: {
-      /** Programs that run at a time. Default: two a core, at least four. Default: "two a core". */
+      /** Programs that run at a time. Default: two a core, at least four. */
       readonly concurrency?: number
       /** Requests that may wait for a place; the next one gets 503. Default: 256. */
       readonly queue?: number
@@ -145,6 +149,10 @@ export interface FolderApplication {
       readonly output?: Size
       /** Largest request body. Default: "2G". */
       readonly body?: Size
+      /** How much of an answer is held back, so that most pages have a Content-Length; 0 streams at once. Default: "64K". */
+      readonly holdBytes?: Size
+      /** How long it is held back. Default: "5ms". */
+      readonly holdTime?: Duration
       /** How much of standard error goes to the log for each request. Default: "64K". */
       readonly stderr?: Size
     }
@@ -153,11 +161,14 @@ export interface FolderApplication {
   readonly sendfile?: readonly string[]
 }
 
-export type Secret = string | {
-  readonly file: string
-} | {
-  readonly env: string
-}
+export type Secret =
+  | string
+  | {
+      readonly file: string
+    }
+  | {
+      readonly env: string
+    }
 
 export type Duration = number | string
 
@@ -242,7 +253,7 @@ export interface CgiApplication {
   readonly nph?: boolean
   /** Limits of the programs. */
   readonly limits?: {
-    /** Programs that run at a time. Default: two a core, at least four. Default: "two a core". */
+    /** Programs that run at a time. Default: two a core, at least four. */
     readonly concurrency?: number
     /** Requests that may wait for a place; the next one gets 503. Default: 256. */
     readonly queue?: number
@@ -264,6 +275,10 @@ export interface CgiApplication {
     readonly output?: Size
     /** Largest request body. Default: "2G". */
     readonly body?: Size
+    /** How much of an answer is held back, so that most pages have a Content-Length; 0 streams at once. Default: "64K". */
+    readonly holdBytes?: Size
+    /** How long it is held back. Default: "5ms". */
+    readonly holdTime?: Duration
     /** How much of standard error goes to the log for each request. Default: "64K". */
     readonly stderr?: Size
   }
@@ -349,19 +364,23 @@ export interface Route {
   /** With an application and a path `/blog/*`: the folder moves from the path to SCRIPT_NAME, and the application sees what is below it. false: it sees the whole path. Default: true. */
   readonly mount?: boolean
   /** Answer: send the client elsewhere. A query is kept unless `to` has one. */
-  readonly redirect?: string | {
-    /** Where to. `{path}`, `{rest}`, `{query}`, `{host}`, `{scheme}` and the names of the pattern stand for their values. */
-    readonly to: string
-    /** The status. Default: 302. */
-    readonly status?: 301 | 302 | 303 | 307 | 308
-  }
+  readonly redirect?:
+    | string
+    | {
+        /** Where to. `{path}`, `{rest}`, `{query}`, `{host}`, `{scheme}` and the names of the pattern stand for their values. */
+        readonly to: string
+        /** The status. Default: 302. */
+        readonly status?: 301 | 302 | 303 | 307 | 308
+      }
   /** Answer: this, as it is. */
-  readonly respond?: number | {
-    /** The status. Default: 200. */
-    readonly status?: number
-    /** Header fields. Content-Type is `text/plain; charset=utf-8` unless given. */
-    readonly headers?: Readonly<Record<string, string>>
-    /** The text to send. Default: "". */
-    readonly body?: string
-  }
+  readonly respond?:
+    | number
+    | {
+        /** The status. Default: 200. */
+        readonly status?: number
+        /** Header fields. Content-Type is `text/plain; charset=utf-8` unless given. */
+        readonly headers?: Readonly<Record<string, string>>
+        /** The text to send. Default: "". */
+        readonly body?: string
+      }
 }

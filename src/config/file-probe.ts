@@ -2,6 +2,7 @@
 
 import { coarseNow, hasDotSegment } from '../static/index.ts'
 import type { ByteString } from '../core/index.ts'
+import type { Exists } from '../middleware/index.ts'
 import type { Look } from './locate.ts'
 import type { Root } from '../static/index.ts'
 
@@ -10,10 +11,11 @@ const AGE = 1000
 /** Paths remembered; they come from outside. */
 const ENTRIES = 8192
 
-/** A path that ends in `/` asks for a folder. Names that begin with a dot are never there, nor is what a link leads to outside. */
-export function fileProbe(root: Root, accepts: (path: ByteString, look: Look) => boolean): (path: ByteString) => Promise<boolean> {
+/** Names that begin with a dot are never there, nor is what a link leads to outside. */
+export function fileProbe(root: Root, accepts: (path: ByteString, look: Look) => boolean): Exists {
   const known = new Map<ByteString, { readonly there: boolean; readonly checked: number }>()
-  return async (path) => {
+  return async (path, folder) => {
+    if (path.endsWith('/') !== folder) return false
     const remembered = known.get(path)
     const now = coarseNow()
     if (remembered !== undefined && now - remembered.checked < AGE) return remembered.there

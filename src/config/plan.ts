@@ -8,6 +8,8 @@ import type { PlanEntry } from './describe.ts'
 export interface ListenerPlan {
   readonly listen: ListenSpec
   readonly protocol: 'http' | 'fastcgi'
+  /** For FastCGI: addresses of web servers that may connect. */
+  readonly allow?: readonly string[]
 }
 
 export interface ApplicationPlan {

@@ -30,6 +30,8 @@ const LIMITS: LimitsGroup<keyof CgiLimits> = limits<keyof CgiLimits>({
   head: ['size', 'Largest header block of an answer.', '64K'],
   output: ['size', 'Largest answer.', '16G'],
   body: ['size', 'Largest request body.', '2G'],
+  holdBytes: ['size', 'How much of an answer is held back, so that most pages have a Content-Length; 0 streams at once.', '64K'],
+  holdTime: ['duration', 'How long it is held back.', '5ms'],
   stderr: ['size', 'How much of standard error goes to the log for each request.', '64K'],
 })
 

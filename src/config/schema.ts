@@ -4,23 +4,7 @@
 import { z } from 'zod'
 import { defaultLimits } from '../http/index.ts'
 import { KINDS } from './kinds/index.ts'
-import {
-  anyText,
-  namedGroup,
-  choice,
-  duration,
-  group,
-  limits,
-  list,
-  many,
-  may,
-  must,
-  oneOf,
-  record,
-  text,
-  whole,
-  yes,
-} from './values.ts'
+import { anyText, namedGroup, choice, duration, group, limits, list, many, may, must, oneOf, record, text, whole, yes } from './values.ts'
 import type { HttpLimits } from '../http/index.ts'
 import type { AnyKind } from './kinds/kind.ts'
 import type { LimitsGroup } from './values.ts'
@@ -37,6 +21,10 @@ const listener: z.ZodType = namedGroup('Listener', {
     z.string({ error: 'a file mode in octal, such as "0660"' }).regex(/^0?[0-7]{3}$/, { error: 'a file mode in octal, such as "0660"' }),
     'Of a unix socket: who may connect.',
     '0660',
+  ),
+  allow: may(
+    list(text('an IP address'), 'a list of IP addresses'),
+    'With `fastcgi`: addresses of web servers that may connect by TCP. Whoever may says who the client is. Default: everybody who can reach it.',
   ),
 })
 

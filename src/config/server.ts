@@ -22,7 +22,7 @@ import { kindNamed } from './kinds/index.ts'
 import { folder } from './kinds/folder.ts'
 import type { CgiLimits } from '../cgi/index.ts'
 import type { Application, Backend, GatewayResponse, Log, Middleware } from '../core/index.ts'
-import type { AccessRecord, InternalFiles, RouteRule } from '../middleware/index.ts'
+import type { AccessRecord, Exists, InternalFiles, RouteRule } from '../middleware/index.ts'
 import type { PhpLimits } from '../php/index.ts'
 import type { Guard, Spawner } from '../process/index.ts'
 import type { Route } from './config.ts'
@@ -77,11 +77,7 @@ export async function buildServer(plan: ServerPlan, context: SiteContext): Promi
 
 /** What stands around everything, from the outside in. */
 function outer({ access, log }: SiteContext, maxBody: number): Middleware[] {
-  return [
-    ...(access === undefined ? [] : [accessLog(access)]),
-    errorPage({ log }),
-    ...(maxBody === 0 ? [] : [bodyLimit(maxBody)]),
-  ]
+  return [...(access === undefined ? [] : [accessLog(access)]), errorPage({ log }), ...(maxBody === 0 ? [] : [bodyLimit(maxBody)])]
 }
 
 /** One for all applications, started with the first program. */
@@ -147,7 +143,7 @@ export function ruleOf(route: RoutePlan, plan: ServerPlan, applications: Readonl
   }
 }
 
-function existsIn({ kind, plan }: ApplicationPlan): (path: string) => Promise<boolean> {
+function existsIn({ kind, plan }: ApplicationPlan): Exists {
   const files = kindNamed(kind)?.files?.(plan)
   if (files === undefined) return () => Promise.resolve(false)
   return fileProbe(new Root(files.root, files.symlinks), files.accepts)

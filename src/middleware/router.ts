@@ -7,13 +7,16 @@ import type { Application, Backend, ByteString, GatewayRequest, GatewayResponse 
 import type { Captures, PathPattern, Template } from './pattern.ts'
 import type { Rewrite } from './rewrite.ts'
 
+/** Whether a file, or where that is asked for a folder, has this path. */
+export type Exists = (path: ByteString, folder: boolean) => boolean | Promise<boolean>
+
 export interface RouteRule {
   /** None: every path. */
   readonly paths?: readonly PathPattern[]
   /** None: every method. GET stands for HEAD as well. */
   readonly methods?: readonly ByteString[]
   /** The rule is taken only if one of these exists, and the request gets the path of the first that does. */
-  readonly tryFiles?: { readonly candidates: readonly Template[]; exists(path: ByteString): boolean | Promise<boolean> }
+  readonly tryFiles?: { readonly candidates: readonly Template[]; exists: Exists }
   readonly rewrite?: Rewrite
   /** A folder pattern's base moves from `pathInfo` to `scriptName` before the rule answers. */
   readonly mount?: boolean
@@ -68,7 +71,8 @@ async function firstFile(
 ): Promise<GatewayRequest | Unfit> {
   for (const candidate of candidates) {
     const path = pathOf(candidate, request, captures)
-    if (path === undefined || !(await exists(path))) continue
+    // Only a candidate that is written with a slash means a folder, not a path that happens to end in one.
+    if (path === undefined || !(await exists(path, candidate.text.endsWith('/')))) continue
     return path === request.pathInfo ? request : derive(request, { pathInfo: path, rawPathInfo: percentEncode(path) })
   }
   return 'file'

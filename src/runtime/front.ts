@@ -21,6 +21,8 @@ const LAST_WORDS = 1500
 
 /** One inherited listening socket: not yet listening. */
 export interface InheritedSocket {
+  /** Its place among those that the supervisor was told to open. */
+  readonly index: number
   readonly fd: number
   readonly address: Address
 }
@@ -28,6 +30,8 @@ export interface InheritedSocket {
 export interface FrontContext {
   /** 1 for the first front of a supervisor, one more for each that follows. */
   readonly generation: number
+  /** No other front serves: the first start, and the one after a crash. Else this one is to take over from one that does. */
+  readonly alone: boolean
   /** Kills the process groups registered with it if this process dies without a word. */
   readonly guard: Guard
 }
@@ -83,12 +87,12 @@ class Front {
 
   async #start(message: ToFront & { type: 'start' }): Promise<void> {
     try {
-      this.#parts = await this.#options.build(message.spec, { generation: message.generation, guard: this.#guard })
+      this.#parts = await this.#options.build(message.spec, { generation: message.generation, alone: message.alone, guard: this.#guard })
       const { application } = this.#parts
       await application.ready()
       for (const [index, address] of message.addresses.entries()) {
         if (this.#leaving) return
-        this.#servers.push(await this.#parts.serve(application, { fd: FIRST_LISTENER + index, address }))
+        this.#servers.push(await this.#parts.serve(application, { index, fd: FIRST_LISTENER + index, address }))
       }
       this.#tell({ type: 'ready', report: this.#parts.report })
     } catch (error) {

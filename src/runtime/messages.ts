@@ -9,6 +9,8 @@ export type ToFront =
   | {
       readonly type: 'start'
       readonly generation: number
+      /** No other front serves: if this one does not come up, nobody does. */
+      readonly alone: boolean
       /** Plain data: what the front's builder gets. */
       readonly spec: unknown
       /** The addresses of the descriptors from FIRST_LISTENER on. */

@@ -29,7 +29,7 @@ export interface SuperviseOptions {
   readonly listen: readonly ListenSpec[]
   /** The program of a front: it calls `runFront`. */
   readonly frontEntry: string
-  /** Plain data for the front's builder. */
+  /** Plain data for the front's builder: as it is when a front is started. */
   readonly spec: unknown
   readonly log: Log
   /** Milliseconds until a front must be ready. Default 60 000. */
@@ -206,7 +206,7 @@ class Supervisor {
       if (front.pid === undefined) exited(1, null)
     })
     const addresses = this.#listeners.map((listener) => listener.address)
-    send(front, { type: 'start', generation, spec: this.#options.spec, addresses })
+    send(front, { type: 'start', generation, alone: this.#state.serving === undefined, spec: this.#options.spec, addresses })
   }
 
   #ready(generation: number, front: ChildProcess, report: unknown): void {

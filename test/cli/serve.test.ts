@@ -62,7 +62,7 @@ Usage
   viaduct <command> [options]
 
 Commands
-  serve  Serve a folder: files, PHP, CGI programs
+  serve  Serve a folder: files, PHP, CGI programs; or what a configuration says
 
 Options
   -h, --help     This help; after a command, the help of that command

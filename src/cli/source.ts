@@ -1,0 +1,52 @@
+// What is served: a configuration file, or a folder, which is the same as the configuration that its options make.
+
+import { describeListen } from '../runtime/index.ts'
+import type { Config } from '../config/index.ts'
+import type { ListenSpec } from '../runtime/index.ts'
+import type { LogOptions } from './log.ts'
+
+export interface FolderOptions {
+  /** Absolute. */
+  readonly folder: string
+  readonly listen: readonly ListenSpec[]
+  /** Milliseconds. */
+  readonly grace: number
+  readonly log: LogOptions
+  readonly pidFile?: string
+  readonly workers?: number
+  readonly phpCgi?: string
+  /** Bytes. */
+  readonly maxBody?: number
+  /** Milliseconds that a program may be silent. */
+  readonly timeout?: number
+}
+
+/** CGI programs may run this long in all, unless they may be silent for longer. Milliseconds; the default of `time`. */
+const TOTAL = 300_000
+
+/** The configuration that serves a folder as `viaduct serve FOLDER` does: `--print-config` shows it. */
+export function folderConfig(options: FolderOptions): Config {
+  const { folder, listen, grace, log, pidFile, workers, phpCgi, maxBody, timeout } = options
+  const php = {
+    ...(phpCgi !== undefined && { program: phpCgi }),
+    ...(workers !== undefined && { workers }),
+    ...(timeout !== undefined && { limits: { silence: durationText(timeout) } }),
+  }
+  const silence = timeout === undefined ? undefined : durationText(timeout)
+  const cgi = silence === undefined ? {} : { limits: { firstByte: silence, idle: silence, ...(timeout! > TOTAL && { time: silence }) } }
+  return {
+    listeners: listen.map(describeListen),
+    applications: {
+      site: { kind: 'folder', root: folder, ...(Object.keys(php).length > 0 && { php }), ...(Object.keys(cgi).length > 0 && { cgi }) },
+    },
+    sites: [{ routes: [{ application: 'site' }] }],
+    ...(maxBody !== undefined && { limits: { body: maxBody } }),
+    logs: log,
+    grace: durationText(grace),
+    ...(pidFile !== undefined && { pidFile }),
+  }
+}
+
+function durationText(milliseconds: number): string {
+  return milliseconds % 1000 === 0 ? `${milliseconds / 1000}s` : `${milliseconds}ms`
+}
