@@ -216,9 +216,13 @@ export class Run {
   #arm(): void {
     clearTimeout(this.#quiet)
     this.#quiet = undefined
+    if (this.#waits()) this.#quiet = setTimeout(() => this.#expired(), this.#patience())
+  }
+
+  /** For the rest of an answer, or for processes that hold the output of a program that has ended. */
+  #waits(): boolean {
     const orphaned = this.#exit !== undefined && !this.#eof
-    if (this.#cut || (this.#output.state === 'done' && !orphaned)) return
-    this.#quiet = setTimeout(() => this.#expired(), this.#patience())
+    return !this.#cut && (this.#output.state !== 'done' || orphaned)
   }
 
   #patience(): number {
@@ -233,7 +237,7 @@ export class Run {
     const { received } = this.#output
     this.#quiet = undefined
     setImmediate(() => {
-      if (this.#quiet !== undefined || this.#cut) return
+      if (this.#quiet !== undefined || !this.#waits()) return
       if (this.#output.received === received) this.#silent()
       else this.#arm()
     })
