@@ -1,7 +1,7 @@
 // The fetch standard's shape, both ways: `(Request) => Response` as an Application, and an Application as one.
 
 import { STATUS_CODES } from 'node:http'
-import type { UnderlyingDefaultSource } from 'node:stream/web'
+import type { UnderlyingSource } from 'node:stream/web'
 import {
   GatewayError,
   describe,
@@ -132,7 +132,7 @@ function fromWeb(stream: ReadableStream<Uint8Array>): ByteStream {
 /** Ours as a web stream. Not one of type `bytes`: that would take the buffers away from others that look at them. */
 function toWeb(body: ByteStream, signal?: AbortSignal): ReadableStream<Uint8Array<ArrayBuffer>> {
   let lane: { resume(): void } | undefined
-  const stream: UnderlyingDefaultSource<Uint8Array> = {
+  const stream: UnderlyingSource<Uint8Array> = {
     start: (controller) => signal?.addEventListener('abort', () => controller.error(signal.reason)),
     pull(controller) {
       if (lane !== undefined) {

@@ -107,7 +107,8 @@ class ResponseWire implements Wire {
   }
 
   flush(): void {
-    if (!this.#res.writableEnded) this.#res.flushHeaders()
+    // As latin1: by `flushHeaders` node would send header bytes over 0x7f as UTF-8.
+    if (!this.#res.writableEnded) this.#res.write('', 'latin1')
   }
 
   write(chunks: readonly Uint8Array[]): boolean {
