@@ -157,9 +157,9 @@ test('a client that takes nothing holds the program back, and is heard when it g
   expect((await whole)!.length).toBe(120_000)
 })
 
-describe('a body that may wait for its end', () => {
-  const text = (value: string): Buffer => Buffer.from(value, 'latin1')
+const text = (value: string): Buffer => Buffer.from(value, 'latin1')
 
+describe('a body that may wait for its end', () => {
   test('is a whole value with its length, however it was cut', async () => {
     const whole = 'Content-Type: a/b\n\nhello, world'
     for (let cut = 0; cut <= whole.length; cut++) {

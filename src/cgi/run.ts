@@ -8,6 +8,7 @@ import type { GatewayRequest, GatewayResponse, Log } from '../core/index.ts'
 import type { Program, ProgramExit } from '../process/index.ts'
 import type { CgiLimits } from './limits.ts'
 import { Output } from './output.ts'
+import { relayErrors } from './stderr.ts'
 
 export interface RunOptions {
   /** Of the application, for messages. */
@@ -25,7 +26,6 @@ export class Run {
   readonly exited: Promise<ProgramExit>
   readonly program: Program
   readonly #options: RunOptions
-  readonly #request: GatewayRequest
   readonly #output: Output
   #resolve!: (response: GatewayResponse) => void
   #reject!: (error: unknown) => void
@@ -33,7 +33,6 @@ export class Run {
   #eof = false
   #paused = false
   #cut = false
-  #stderr = 0
   #remarked = false
   #hold: NodeJS.Timeout | undefined
   #quiet: NodeJS.Timeout | undefined
@@ -46,7 +45,6 @@ export class Run {
   constructor(program: Program, request: GatewayRequest, options: RunOptions) {
     this.program = program
     this.#options = options
-    this.#request = request
     this.response = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -64,6 +62,7 @@ export class Run {
       cancel: (reason) => this.abort(reason ?? gone()),
     })
     this.exited = program.exited.then((exit) => this.#exited(exit))
+    relayErrors(program, request, options.limits.stderr, () => this.#label())
     this.#listen()
     this.#arm()
     this.#total = setTimeout(() => this.#late(), options.limits.time)
@@ -104,7 +103,6 @@ export class Run {
 
   #listen(): void {
     const { stdout } = this.program
-    this.program.onStderr = (line) => this.#complain(line)
     stdout.on('data', (chunk: Buffer) => this.#data(chunk))
     const ended = (): void => {
       if (this.#eof) return
@@ -286,14 +284,6 @@ export class Run {
   }
 
   // -- words -----------------------------------------------------------------------------------------------------------
-
-  #complain(line: string): void {
-    const limit = this.#options.limits.stderr
-    if (this.#stderr > limit) return
-    this.#stderr += Buffer.byteLength(line) + 1
-    const text = this.#stderr > limit ? `[more than ${limit} bytes on standard error: the rest is dropped]` : line
-    this.#request.errors.write(`${this.#label()}: ${text}\n`)
-  }
 
   #report(exit: ProgramExit): void {
     const { code, signal, userTime, systemTime, maxRss } = exit
