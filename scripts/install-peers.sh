@@ -22,6 +22,8 @@ packages=(
   nginx-light lighttpd apache2 haproxy fcgiwrap spawn-fcgi
   # CGI programs, and libraries to write FastCGI programs with.
   python3-minimal python3 perl gcc libc6-dev libfcgi-dev libfcgi-bin libfcgi-perl
+  # Python applications, and the servers that they are compared on.
+  python3-flask python3-django gunicorn uwsgi-core uwsgi-plugin-python3
   # Clients and tools.
   git curl wrk procps util-linux ca-certificates
   # DokuWiki's own files look for these libraries where their packages put them.
