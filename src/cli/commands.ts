@@ -6,6 +6,7 @@ import type { Parsed } from './arguments.ts'
 import { coloursOf } from './colours.ts'
 import { commandHelp, generalHelp } from './help.ts'
 import type { CommandHelp } from './help.ts'
+import { CHECK, EXPLAIN } from './inspect-options.ts'
 import { SERVE } from './serve-options.ts'
 import { serve } from './serve.ts'
 
@@ -13,7 +14,12 @@ interface Command extends CommandHelp {
   run(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number>
 }
 
-const commands: readonly Command[] = [{ ...SERVE, run: serve }]
+// Loaded when they are asked for: what they need would only make the supervisor larger.
+const commands: readonly Command[] = [
+  { ...SERVE, run: serve },
+  { ...CHECK, run: async (parsed) => (await import('./check.ts')).check(parsed) },
+  { ...EXPLAIN, run: async (parsed) => (await import('./explain.ts')).explain(parsed) },
+]
 
 /** Runs the command line and returns the exit code: 0, 1 for what could not be done, 2 for a mistake in the command line. */
 export async function run(args: readonly string[], earlySignals: () => NodeJS.Signals[]): Promise<number> {

@@ -85,6 +85,11 @@ export function missing(program: string, path: string): Missing {
   return { what: program, command: `${manager.command} ${packages?.[manager.program] ?? packages?.['*'] ?? program}` }
 }
 
+/** In a message: what is not there, and what brings it. */
+export function lack({ what, command }: Missing): string {
+  return command === undefined ? `no ${what}` : `no ${what} (${command})`
+}
+
 /** A path as a word for a shell. */
 export function shellWord(path: string): string {
   return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`

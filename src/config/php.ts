@@ -6,7 +6,7 @@ import { findPhpCgi, phpPool, phpVersion } from '../php/index.ts'
 import { missing } from './interpreter.ts'
 import { lazy } from './lazy.ts'
 import { missingPage } from './missing-page.ts'
-import { readSecrets } from './secrets.ts'
+import { maskSecret, readSecrets } from './secrets.ts'
 import { choice, limits, anyText, may, record, secret, text, whole } from './values.ts'
 import type { z } from 'zod'
 import type { Backend, ByteString, GatewayRequest } from '../core/index.ts'
@@ -113,10 +113,11 @@ export function buildPhp(plan: PhpPlan, scope: BuildScope, extensions: readonly 
   )
 }
 
-/** What a script finds in `$_SERVER`. */
-export function phpVariables(request: GatewayRequest): [ByteString, ByteString][] {
+/** What a script finds in `$_SERVER` and by `getenv`; secrets masked. */
+export function phpVariables(plan: PhpPlan, request: GatewayRequest): [ByteString, ByteString][] {
   const out: [ByteString, ByteString][] = []
   enumerate(request, (name, value) => out.push([name, value]))
   out.push(['REDIRECT_STATUS', '200'])
+  for (const [name, value] of 'missing' in plan ? [] : Object.entries(plan.env ?? {})) out.push([name, maskSecret(value)])
   return out
 }

@@ -41,6 +41,8 @@ export function siteOf(parts: SiteParts): Backend {
 /** What the folder would do with a request. */
 export interface Sought {
   readonly found: Found | undefined
+  /** The path that was asked for, below the mount. */
+  readonly path: ByteString
   /** With the variables that its script or program would see. */
   readonly request: GatewayRequest
   readonly root: ByteString
@@ -108,11 +110,12 @@ class Site {
 
   async seek(request: GatewayRequest): Promise<Sought> {
     const root = this.#files.root.path
-    if (request.pathInfo === '' || isAmbiguous(request)) return { found: undefined, request, root }
-    const found = await this.#locator.find(request.pathInfo)
+    const path = request.pathInfo
+    if (path === '' || isAmbiguous(request)) return { found: undefined, path, request, root }
+    const found = await this.#locator.find(path)
     const { located } = found
-    if (located.kind !== 'php' && located.kind !== 'cgi') return { found, request, root }
-    return { found, request: derive(request, this.#locator.changes(request.scriptName, located.script, located.pathInfo)), root }
+    if (located.kind !== 'php' && located.kind !== 'cgi') return { found, path, request, root }
+    return { found, path, request: derive(request, this.#locator.changes(request.scriptName, located.script, located.pathInfo)), root }
   }
 
   #report(path: ByteString, { located }: Found): void {

@@ -7,17 +7,16 @@ import type { Sought } from './site.ts'
 
 /** `variables`: what a script (`php`) or a program (`cgi`) would get. */
 export function tellSought(
-  { found, request, root }: Sought,
+  { found, path: asked, request, root }: Sought,
   runner: Readonly<Record<'php' | 'cgi', string>>,
   variables: (kind: 'php' | 'cgi', request: GatewayRequest) => [ByteString, ByteString][],
 ): Explained {
   if (found === undefined) {
-    if (request.pathInfo === '')
-      return { what: 'a redirect to the same path with a slash at the end', why: ['it is mounted at exactly this path'] }
+    if (asked === '') return { what: 'a redirect to the same path with a slash at the end', why: ['it is mounted at exactly this path'] }
     return { what: 'status 404', why: ['the path holds %2F, %5C or a backslash, which could be read in two ways: it names no file'] }
   }
   const { located, lacks } = found
-  const path = fromByteString(request.pathInfo)
+  const path = fromByteString(asked)
   switch (located.kind) {
     case 'static':
       return { what: 'a file', program: fromByteString(root + located.path), why: [`${path} is a file of the folder`] }
@@ -29,18 +28,21 @@ export function tellSought(
       return { what: 'status 404', why: [`nothing in ${fromByteString(root)} has this path, and nothing stands in for what is missing`] }
     default: {
       const script = fromByteString(located.script)
-      const rest = located.pathInfo === '' ? '' : `, and ${fromByteString(located.pathInfo)} follows it in the path`
-      const asked = fromByteString(request.scriptName + request.pathInfo)
-      const stands = asked === script || asked.startsWith(`${script}/`) || rest !== ''
+      const noun = located.kind === 'php' ? 'script' : 'program'
       return {
         what: runner[located.kind],
         program: fromByteString(root + located.script),
-        why: [
-          stands ? `${script} is a ${located.kind === 'php' ? 'script' : 'program'}${rest}` : `${script} stands in for what does not exist`,
-        ],
+        why: [whyScript(path, script, fromByteString(located.pathInfo), noun)],
         variables: variables(located.kind, request),
         ...(lacks !== undefined && { problem: `${lacks.what} is missing${lacks.command === undefined ? '' : `: ${lacks.command}`}` }),
       }
     }
   }
+}
+
+function whyScript(path: string, script: string, rest: string, noun: string): string {
+  if (rest !== '') return `${script} is a ${noun}, and ${rest} follows it in the path`
+  if (path === script) return `${script} is a ${noun}`
+  const folder = script.slice(0, script.lastIndexOf('/') + 1)
+  return path === folder ? `${script} shows the folder ${folder}` : `${path} does not exist, and ${script} is the nearest front controller`
 }

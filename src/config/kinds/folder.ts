@@ -72,7 +72,7 @@ export const folder: Kind<FolderSettings, SitePlan> = {
     const told = tellSought(
       sought,
       { php: 'a PHP script, in a worker of the pool', cgi: 'a CGI program, started for this request' },
-      (kind, each) => (kind === 'php' ? phpVariables(each) : programVariables(cgi, each)),
+      (kind, each) => (kind === 'php' ? phpVariables(php, each) : programVariables(cgi, each)),
     )
     const lacks = sought.found?.located.kind === 'php' && 'missing' in php
     return lacks ? { ...told, problem: `${php.missing.what} is missing` } : told

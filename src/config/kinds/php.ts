@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { EXTENSIONS } from '../describe.ts'
 import { buildPhp, describePhp, phpMembers, phpVariables } from '../php.ts'
+import { lack } from '../interpreter.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
 import { group, list, may, must, text, yes } from '../values.ts'
@@ -57,6 +58,7 @@ export const php: Kind<ScriptSettings, ScriptPlan> = {
       scope.path,
       true,
     )
+    if ('missing' in plan) scope.problem('program', 'php-cgi on PATH, or the path of one', lack(plan.missing))
     const entry = { path: root, kind: 'php' }
     return {
       plan: { root, index, extensions, symlinks, path: scope.path, pool: plan },
@@ -72,7 +74,7 @@ export const php: Kind<ScriptSettings, ScriptPlan> = {
 
   async explain(plan, request) {
     const sought = await seek(partsOf(plan, silent), request)
-    const told = tellSought(sought, { php: 'a PHP script, in a worker of the pool', cgi: '' }, (_, each) => phpVariables(each))
+    const told = tellSought(sought, { php: 'a PHP script, in a worker of the pool', cgi: '' }, (_, each) => phpVariables(plan.pool, each))
     return 'missing' in plan.pool ? { ...told, problem: `${plan.pool.missing.what} is missing` } : told
   },
 

@@ -1,0 +1,207 @@
+// What a server would do with a request, and why, without doing it: the same decisions by the same functions, told one by one.
+
+import { empty, fromByteString, getHeader, parseTarget, toByteString } from '../core/index.ts'
+import { fit, forwarded, hostFinder, hostName } from '../middleware/index.ts'
+import { describeListen } from '../runtime/index.ts'
+import { makeRequest } from '../testing/index.ts'
+import { kindNamed } from './kinds/index.ts'
+import { ruleOf } from './server.ts'
+import type { GatewayRequest, GatewayResponse } from '../core/index.ts'
+import type { Unfit } from '../middleware/index.ts'
+import type { Explained } from './kinds/kind.ts'
+import type { HostPlan, ListenerPlan, RoutePlan, ServerPlan } from './plan.ts'
+
+export interface AskedRequest {
+  /** `http://host:port/path?query`, or `/path?query` of whatever host. */
+  readonly url: string
+  /** Default GET. */
+  readonly method?: string
+  /** `[name, value, ...]` */
+  readonly headers?: readonly string[]
+  /** Address of the client. Default 127.0.0.1. */
+  readonly from?: string
+}
+
+/** One decision on the way. `taken`: it led on; else it was looked at and did not apply. */
+export interface Step {
+  readonly at: string
+  readonly taken: boolean
+  readonly why: string
+}
+
+export interface Explanation {
+  readonly method: string
+  readonly target: string
+  readonly steps: readonly Step[]
+  /** The application that answers, if one does. */
+  readonly application?: { readonly name: string; readonly kind: string }
+  readonly answer: Explained
+}
+
+/** Looks at files, and runs nothing. Throws a TypeError for what is no URL. */
+export function explainRequest(plan: ServerPlan, asked: AskedRequest): Promise<Explanation> {
+  return new Telling(plan, asked).tell()
+}
+
+class Telling {
+  readonly #plan: ServerPlan
+  readonly #asked: AskedRequest
+  readonly #url: URL
+  readonly #target: string
+  readonly #steps: Step[] = []
+
+  constructor(plan: ServerPlan, asked: AskedRequest) {
+    this.#plan = plan
+    this.#asked = asked
+    const absolute = /^https?:\/\//i.test(asked.url)
+    this.#url = new URL(absolute ? asked.url : `http://localhost${asked.url.startsWith('/') ? '' : '/'}${asked.url}`)
+    // As it was written: URL resolves dots and encodes, and what a client sends is what is asked about.
+    const written = absolute ? asked.url.replace(/^https?:\/\/[^/?#]*/i, '') : asked.url
+    const path = written.replace(/#.*$/, '')
+    this.#target = toByteString(path.startsWith('/') ? path : `/${path}`)
+  }
+
+  async tell(): Promise<Explanation> {
+    const refusal = parseTarget(this.#target)
+    if (typeof refusal === 'string') return this.#answered(status(400, `the path is refused by every listener: ${refusal}`))
+    const listener = this.#listener()
+    const request = this.#proxied(this.#request(listener))
+    const site = this.#site(request)
+    if (site === undefined) return this.#answered(status(421, 'no site has this host, and each has hosts of its own'))
+    return this.#routes(site, request)
+  }
+
+  #step(at: string, taken: boolean, why: string): void {
+    this.#steps.push({ at, taken, why })
+  }
+
+  #answered(answer: Explained, application?: Explanation['application']): Explanation {
+    const { method = 'GET' } = this.#asked
+    return { method, target: fromByteString(this.#target), steps: this.#steps, answer, ...(application !== undefined && { application }) }
+  }
+
+  /** The one with the port of the URL, else the first. */
+  #listener(): ListenerPlan {
+    const { listeners } = this.#plan
+    const port = Number(this.#url.port)
+    const found = listeners.findIndex(({ listen }) => 'port' in listen && listen.port === port)
+    const index = Math.max(0, found)
+    const listener = listeners[index]!
+    const why = found === -1 ? 'the first one, for none has the port of the URL' : 'it has the port of the URL'
+    this.#step(`listeners[${index}]`, true, `${describeListen(listener.listen)}, ${listener.protocol}: ${why}`)
+    return listener
+  }
+
+  #request(listener: ListenerPlan): GatewayRequest {
+    const { method = 'GET', headers = [], from = '127.0.0.1' } = this.#asked
+    const { listen } = listener
+    const unix = 'path' in listen
+    const local = unix ? { address: '', port: 0 } : { address: listen.host === '*' ? '127.0.0.1' : listen.host, port: listen.port }
+    const own = headers.map(toByteString)
+    const list = getHeader(own, 'host') === undefined ? ['Host', this.#url.host, ...own] : own
+    return makeRequest({
+      method,
+      target: this.#target,
+      headers: list,
+      local,
+      remote: unix ? { address: '', port: 0 } : { address: from, port: 50_000 },
+    })
+  }
+
+  #proxied(request: GatewayRequest): GatewayRequest {
+    const { trustedProxies } = this.#plan
+    if (trustedProxies === undefined) return request
+    let seen = request
+    forwarded(trustedProxies)((each) => {
+      seen = each
+      return empty(200)
+    })(request)
+    const believed = seen.remote !== request.remote || seen.scheme !== request.scheme
+    const who = request.remote.address === '' ? 'whoever connects by a unix socket' : request.remote.address
+    const told = believed
+      ? `${who} is trusted: the client is ${seen.remote.address || 'unknown'}, by ${seen.scheme}`
+      : `${who} says nothing that is believed`
+    this.#step('trustedProxies', believed, told)
+    return seen
+  }
+
+  #site(request: GatewayRequest): HostPlan | undefined {
+    const { sites } = this.#plan
+    const host = request.headers.get('host') ?? ''
+    const found = hostFinder(sites)(host)
+    for (const site of sites) {
+      const names = site.hosts === undefined ? 'every host that no other site has' : site.hosts.join(', ')
+      const is = site === found
+      if (is || site.hosts !== undefined)
+        this.#step(site.at, is, `host ${JSON.stringify(hostName(host))} ${is ? 'is' : 'is not'} ${is ? 'for' : 'in'} ${names}`)
+      if (is) break
+    }
+    return found
+  }
+
+  async #routes(site: HostPlan, request: GatewayRequest): Promise<Explanation> {
+    let current = request
+    const refused: string[] = []
+    const nobody = new Map(Object.keys(this.#plan.applications).map((name) => [name, () => empty(500)]))
+    for (const route of site.routes) {
+      const rule = ruleOf(route, this.#plan, nobody)
+      const found = await fit(rule, current)
+      if (typeof found === 'string') {
+        if (found === 'method') refused.push(...rule.methods!)
+        this.#step(route.at, false, whyNot(found, route, current))
+        continue
+      }
+      this.#step(route.at, true, whyTaken(route, current, found.request))
+      if (rule.answer === undefined) current = found.request
+      else if (route.application !== undefined) return this.#application(route.application, found.request)
+      else return this.#answered(fixedAnswer(route, rule.answer(found.request, found.captures) as GatewayResponse))
+    }
+    if (refused.length > 0) return this.#answered(status(405, `only ${refused.join(', ')} is answered here`))
+    return this.#answered(status(404, 'no route fits'))
+  }
+
+  async #application(name: string, request: GatewayRequest): Promise<Explanation> {
+    const { kind, plan } = this.#plan.applications[name]!
+    return this.#answered(await kindNamed(kind)!.explain(plan, request), { name, kind })
+  }
+}
+
+function status(code: number, why: string): Explained {
+  return { what: `status ${code}`, why: [why] }
+}
+
+function fixedAnswer(route: RoutePlan, response: GatewayResponse): Explained {
+  const location = getHeader(response.headers, 'location')
+  if (route.redirect !== undefined && location !== undefined)
+    return { what: `status ${response.status}, a redirect to ${location}`, why: ['the route says so'] }
+  return status(
+    response.status,
+    route.redirect === undefined ? 'the route says so' : 'a path that could be read in two ways is not sent elsewhere',
+  )
+}
+
+const listed = (value: string | readonly string[] | undefined): string => (typeof value === 'string' ? value : (value ?? []).join(', '))
+
+function whyNot(reason: Unfit, route: RoutePlan, request: GatewayRequest): string {
+  switch (reason) {
+    case 'path':
+      return `the path ${fromByteString(request.pathInfo)} is not ${listed(route.path)}`
+    case 'method':
+      return `the method ${request.method} is not ${listed(route.method)}`
+    case 'file':
+      return `none of ${listed(route.tryFiles)} is a file of "${route.application ?? ''}"`
+    case 'rewrite':
+      return `the path holds %2F, %5C or a backslash, which a rewrite to ${route.rewrite ?? ''} would hide`
+  }
+}
+
+function whyTaken(route: RoutePlan, before: GatewayRequest, after: GatewayRequest): string {
+  const parts = [route.path === undefined ? 'every path' : `the path ${fromByteString(before.pathInfo)} is ${listed(route.path)}`]
+  if (route.method !== undefined) parts.push(`the method ${before.method} is ${listed(route.method)}`)
+  if (after.scriptName !== before.scriptName) parts.push(`mounted at ${fromByteString(after.scriptName)}`)
+  if (route.tryFiles !== undefined) parts.push(`a file of "${route.application ?? ''}"`)
+  if (after.pathInfo !== before.pathInfo && (route.rewrite !== undefined || route.tryFiles !== undefined)) {
+    parts.push(`the path becomes ${fromByteString(after.pathInfo)}`)
+  }
+  return parts.join('; ')
+}
