@@ -134,6 +134,8 @@ export const HTTP_LIMITS: LimitsGroup<keyof HttpLimits> = limits<keyof HttpLimit
   requestsPerConnection: ['count', 'Requests on one connection; 0 is no limit.', 0],
   drainBytes: ['size', 'How much of a body nobody wants is taken off the wire, so that its client reads the answer.', '256K'],
   drainTimeout: ['duration', 'For how long.', '1s'],
+  streams: ['count', 'HTTP/2: requests at a time on one connection.', defaultLimits.streams],
+  streamResets: ['count', 'HTTP/2: requests that a client may take back beyond those that were answered.', defaultLimits.streamResets],
 })
 
 const trusted: z.ZodType = group({
