@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { describe } from '../core/index.ts'
 import type { Address, Log } from '../core/index.ts'
-import { GENERATIONS, NO_GENERATIONS, decideGenerations } from '../process/index.ts'
+import { GENERATIONS, NO_GENERATIONS, batchScheduling, decideGenerations } from '../process/index.ts'
 import type { GenerationAction, GenerationEvent, GenerationLimits } from '../process/index.ts'
 import { openListeners } from './listeners.ts'
 import type { ListenSpec, Listener } from './listeners.ts'
@@ -71,6 +71,18 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   } finally {
     for (const signal of signals) process.off(signal, hear)
   }
+}
+
+/**
+ * A front handles many small requests between a client and its workers, all on the same cores: under SCHED_BATCH none of them throws
+ * the other off its core when it is woken, and helper threads for the garbage of a small heap cost more than they give. Together a
+ * tenth more pages of PHP.
+ */
+function command(entry: string): readonly [string, ...string[]] {
+  const batch = batchScheduling()
+  const node = [process.execPath, '--max-semi-space-size=16', '--no-parallel-scavenge', entry] as const
+  const [first, ...rest] = 'chain' in batch ? batch.chain : []
+  return first === undefined ? node : [first, ...rest, ...node]
 }
 
 class Supervisor {
@@ -184,7 +196,8 @@ class Supervisor {
 
   #start(generation: number): void {
     const descriptors = this.#listeners.map((listener) => listener.fd)
-    const front = spawn(process.execPath, [this.#options.frontEntry], { stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...descriptors] })
+    const [program, ...args] = command(this.#options.frontEntry)
+    const front = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...descriptors] })
     this.#fronts.set(generation, front)
     let why: string | undefined
     let over = false
