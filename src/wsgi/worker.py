@@ -52,6 +52,10 @@ class Gone(ConnectionError):
     """The client has left: nobody wants the rest of the answer."""
 
 
+class Wake(BaseException):
+    """Ends a wait from the handler of a signal."""
+
+
 class Refused(Exception):
     """The front sent what the protocol does not allow."""
 
@@ -502,7 +506,6 @@ class Connection:
                     return
                 else:
                     self.wait()
-                    self.receive()
             self.shut()
             self.give_back()
         except Gone:
@@ -560,20 +563,30 @@ class Connection:
     # ---- in
 
     def enter(self, state):
-        """The one way into APP and WAIT: a signal that came before could only leave a note."""
+        """Into APP, or back to what it was: a signal that came before could only leave a note."""
         self.state = state
         if self.asked and state != BUSY:
             self.give_back()
 
     def wait(self):
-        self.enter(WAIT)
-        self.poll.poll()
-        self.state = BUSY
-
-    def receive(self):
-        """Reads at least something, or notes the end; state is BUSY."""
+        """Until something has come. What comes may be read for a signal's sake, so this returns after a signal too."""
         try:
-            data = self.socket.recv(RECEIVE)
+            self.state = WAIT
+            if self.asked:
+                self.give_back()
+            else:
+                self.poll.poll()
+            self.state = BUSY
+        except Wake:
+            self.state = BUSY
+        self.receive(socket.MSG_DONTWAIT)
+
+    def receive(self, flags=0):
+        """Reads what there is, or notes the end; state is BUSY."""
+        try:
+            data = self.socket.recv(RECEIVE, flags)
+        except BlockingIOError:
+            return
         except OSError as error:
             data = b""
             if self.exchange is not None:
@@ -603,7 +616,6 @@ class Connection:
         """How much of the body may be sent now, at least one byte."""
         while self.credit <= 0:
             self.wait()
-            self.receive()
             if self.aborted:
                 raise Gone("the client has gone")
         return min(self.credit, PIECE)
@@ -708,10 +720,14 @@ class Connection:
     # ---- what was not started goes back
 
     def on_signal(self, number, frame):
-        if self.state == BUSY:
+        state = self.state
+        if state == BUSY:
             self.asked = True
-        else:
-            self.give_back()
+            return
+        self.give_back()
+        if state == WAIT:
+            # Python would go on to wait for what has just been read.
+            raise Wake
 
     def give_back(self):
         """Answers one signal with one frame. The front sends nothing between the two, so what is in the socket now is all there is."""
