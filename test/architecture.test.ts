@@ -17,6 +17,7 @@ const ALL = [
   'middleware',
   'php',
   'process',
+  'programs',
   'runtime',
   'scgi',
   'static',
@@ -37,6 +38,7 @@ const MATRIX: Record<string, readonly string[]> = {
   cgi: ['core', 'process'],
   wsgi: ['core', 'process'],
   php: ['core', 'fastcgi', 'process'],
+  programs: ['core', 'fastcgi', 'process'],
   embedded: ['core', 'process', 'php', 'wsgi'],
   runtime: ['core', 'process'],
   fpm: ['core', 'fastcgi', 'process', 'php', 'runtime'],
@@ -47,7 +49,7 @@ const MATRIX: Record<string, readonly string[]> = {
 }
 
 /** These stand alone: no package from npm. */
-const BARE = ['core', 'fastcgi', 'scgi', 'http', 'cgi', 'wsgi', 'process', 'php', 'testing']
+const BARE = ['core', 'fastcgi', 'scgi', 'http', 'cgi', 'wsgi', 'process', 'php', 'programs', 'testing']
 
 /** Above this, ask why: near 300 is the aim. */
 const LINES = 340

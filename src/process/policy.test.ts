@@ -110,7 +110,11 @@ describe('an ondemand policy', () => {
       'spawn 1',
       'max-workers',
       '',
-      ...['', '', '', '', ''],
+      '',
+      '',
+      '',
+      '',
+      '',
       'retire 0 idle, retire 1 idle, retire 2 idle',
       '',
     ])

@@ -1,0 +1,339 @@
+// A pool of processes of one FastCGI program as an application: C on libfcgi, Perl, Python, or TypeScript on serveFastCgi.
+//
+// A worker is taken only when the whole request is here (slow uploads hold none), has one request at a time, and is given back at its
+// END_REQUEST. How many there are is a policy's decision; this shell carries it out. One that is silent too long is killed; one that
+// dies costs its own request and nobody else's.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
+import type { CallEnd } from '../fastcgi/index.ts'
+import { Dispatcher, WELL, openGuard, restart } from '../process/index.ts'
+import type { Exit, Guard, Policy, RestartMemory } from '../process/index.ts'
+import { GatewayError, backend, describe, enumerate, spool } from '../core/index.ts'
+import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
+import { LIMITS, launchOptions, policyOf } from './options.ts'
+import type { ProgramLimits, ProgramPoolOptions } from './options.ts'
+import { Worker, census, ending } from './worker.ts'
+
+const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
+
+/** Milliseconds between two looks at how many workers there should be when nothing happens. */
+const LOOK = 1000
+
+/**
+ * A FastCGI program as an application, in processes of its own. `ready` rejects with the reason when it does not start. Requests reject
+ * with UPSTREAM_* (502) when the program dies or answers nonsense, TIMEOUT (504) when it is silent, QUEUE_FULL, QUEUE_TIMEOUT and
+ * CLOSED (503), BODY_TOO_LARGE (413).
+ */
+export function programPool(options: ProgramPoolOptions): Backend {
+  const pool = new Pool(options, policyOf(options.workers ?? 2))
+  return backend((request) => pool.handle(request), {
+    ready: () => pool.ready,
+    close: (grace) => pool.close(grace ?? 10_000),
+  })
+}
+
+/** A worker with the connection it is reached by. */
+interface Seat {
+  readonly worker: Worker
+  connection: Connection
+}
+
+class Pool {
+  readonly ready: Promise<void>
+  readonly #name: string
+  readonly #limits: ProgramLimits
+  readonly #options: ProgramPoolOptions
+  readonly #policy: Policy<unknown>
+  readonly #log: Log
+  readonly #guard: Guard
+  readonly #dispatcher: Dispatcher<Seat>
+  readonly #hold: { bytes: number; time: number }
+  readonly #deadlines: { firstByte: number; between: number }
+  readonly #folder = mkdtempSync(join(tmpdir(), 'viaduct-programs-'))
+  readonly #workers = new Map<Worker, Seat | undefined>()
+  readonly #looker: NodeJS.Timeout
+  #memory: unknown
+  #restarts: RestartMemory = WELL
+  /** Nothing is started before: it died too often. */
+  #notBefore = 0
+  #again: NodeJS.Timeout | undefined
+  #made = 0
+  #closing = false
+  #settleReady: { resolve: () => void; reject: (error: unknown) => void } | undefined
+  #unready = 0
+
+  constructor(options: ProgramPoolOptions, policy: Policy<unknown>) {
+    this.#options = options
+    this.#policy = policy
+    this.#memory = policy.memory
+    this.#name = options.name ?? options.command
+    this.#limits = { ...LIMITS, ...options.limits }
+    this.#log = options.log ?? silent
+    this.#guard = options.guard ?? openGuard()
+    this.#hold = { bytes: this.#limits.holdBytes, time: this.#limits.holdTime }
+    this.#deadlines = { firstByte: this.#limits.silence, between: this.#limits.silence }
+    const { queue, queueTimeout } = this.#limits
+    this.#dispatcher = new Dispatcher({ name: this.#name, maxQueue: queue, queueTimeout })
+    this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }))
+    // Whoever awaits `ready` hears of it; a pool nobody waits for reports through its log and its 503s.
+    this.ready.catch(() => {})
+    this.#looker = setInterval(() => this.#decide(), LOOK).unref()
+    this.#decide()
+    this.#unready = this.#workers.size
+    if (this.#unready === 0) this.#isReady()
+  }
+
+  // ---- requests
+
+  handle(request: GatewayRequest): GatewayResponse | Promise<GatewayResponse> {
+    if (request.contentLength === 0) return this.#run(request, undefined, true)
+    return this.#upload(request)
+  }
+
+  async #upload(request: GatewayRequest): Promise<GatewayResponse> {
+    const body = await spool(request.body, {
+      memory: this.#limits.bodyMemory,
+      limit: this.#limits.body,
+      expected: request.contentLength,
+    })
+    return this.#run(request, body, true)
+  }
+
+  #run(request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
+    const seat = this.#dispatcher.acquire(request)
+    if (!(seat instanceof Promise)) return this.#send(seat, request, body, first)
+    // It waits: perhaps there should be more workers.
+    this.#decide()
+    return seat.then(
+      (each) => this.#send(each, request, body, first),
+      (error: unknown) => {
+        body?.close()
+        throw error
+      },
+    )
+  }
+
+  #send(seat: Seat, request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
+    const { worker } = seat
+    worker.on('request')
+    worker.requests++
+    worker.task = { method: request.method, target: request.target }
+    let again = false
+    const response = seat.connection.send({
+      request,
+      head: encodeRequest(1, Role.Responder, true, (emit) =>
+        enumerate(request, emit, body === undefined ? {} : { contentLength: body.length }),
+      ),
+      body: body === undefined ? null : (body.chunks ?? body.stream()),
+      hold: this.#hold,
+      deadlines: this.#deadlines,
+      stderr: (line) => this.#log.warn({ app: this.#name, pid: worker.pid, ...worker.task }, line),
+      onEnd: (how) => {
+        // An idle worker may die unnoticed. Only when it saw nothing of the request another one gets it: it may have died of it.
+        again = first && !how.taken
+        if (!again) body?.close()
+        this.#ended(seat, how)
+      },
+    })
+    return response.catch((error: unknown) => {
+      if (!again) throw error
+      return this.#run(request, body, false)
+    })
+  }
+
+  #ended(seat: Seat, how: CallEnd): void {
+    const { worker } = seat
+    const subject = { app: this.#name, pid: worker.pid, ...worker.task }
+    // Whatever becomes of the process now, it is not this request's doing.
+    if (how.error === undefined || !how.taken) worker.task = undefined
+    if (how.appStatus !== undefined && how.appStatus !== 0) {
+      this.#log.warn(
+        { ...subject, appStatus: how.appStatus },
+        `programs: "${this.#name}": a request ended with application status ${how.appStatus}`,
+      )
+    }
+    if (how.reusable) {
+      worker.on('finished')
+      worker.idleSince = performance.now()
+      if (this.#closing || this.#isWorn(worker)) this.#retire(seat)
+      else this.#dispatcher.release(seat)
+    } else if (how.error instanceof GatewayError && how.error.code === 'TIMEOUT') {
+      this.#log.error(
+        subject,
+        `programs: process ${worker.pid} of "${this.#name}" said nothing for ${this.#limits.silence} ms and is killed; raise the silence limit or look at the program`,
+      )
+      this.#dispatcher.remove(seat)
+      worker.on('timeout')
+    } else this.#dispatcher.remove(seat)
+  }
+
+  // ---- workers
+
+  /** Asks the policy what to do, and does it. */
+  #decide(): void {
+    if (this.#closing) return
+    const now = performance.now()
+    const idle = this.#dispatcher.idleWorkers.map((seat) => ({ worker: seat, since: seat.worker.idleSince }))
+    const view = { idle, ...census(this.#workers.keys(), idle.length), waiting: this.#dispatcher.counts().waiting }
+    const { actions, memory } = this.#policy.decide(view, this.#memory, now)
+    if (now < this.#notBefore && actions.some((action) => action.type === 'spawn')) {
+      this.#again ??= setTimeout(() => {
+        this.#again = undefined
+        this.#decide()
+      }, this.#notBefore - now).unref()
+      return
+    }
+    this.#memory = memory
+    for (const action of actions) {
+      if (action.type === 'spawn') for (let i = 0; i < action.count; i++) this.#spawn()
+      else if (action.type === 'retire') this.#retire(action.worker)
+      else {
+        this.#log.warn(
+          { app: this.#name, workers: this.#workers.size, waiting: view.waiting },
+          `programs: "${this.#name}" has reached its ${this.#workers.size} processes; raise workers.max or make its requests cheaper`,
+        )
+      }
+    }
+  }
+
+  #spawn(): void {
+    let worker: Worker
+    try {
+      worker = new Worker({
+        name: this.#name,
+        command: this.#options.command,
+        args: this.#options.args ?? [],
+        launch: launchOptions(this.#options),
+        folder: this.#folder,
+        socket: String(++this.#made),
+        guard: this.#guard,
+        log: this.#log,
+      })
+    } catch (error) {
+      this.#startFailed(error)
+      return
+    }
+    this.#workers.set(worker, undefined)
+    void worker.over.then((exit) => this.#exited(worker, exit))
+    this.#join(worker, this.#limits.start).catch((error: unknown) => {
+      if (this.#closing || worker.exit !== undefined) return
+      this.#startFailed(error)
+      worker.on('timeout')
+    })
+  }
+
+  /** A connection to the worker, by which it takes its next request. */
+  async #join(worker: Worker, timeout: number): Promise<void> {
+    const socket = await worker.connect(timeout)
+    if (this.#closing || worker.exit !== undefined) {
+      socket.destroy()
+      return
+    }
+    const connection = new Connection(socket, { peer: `program "${this.#name}" pid ${worker.pid}`, log: this.#log })
+    const seat: Seat = { worker, connection }
+    connection.onClose = () => this.#left(seat)
+    const began = worker.state === 'starting'
+    worker.on(began ? 'ready' : 'finished')
+    worker.task = undefined
+    worker.idleSince = performance.now()
+    this.#workers.set(worker, seat)
+    this.#dispatcher.add(seat)
+    if (began && this.#unready > 0 && --this.#unready === 0) this.#isReady()
+  }
+
+  /** A connection is gone. Its process may be, too; if not, it closed it or its client left, and it is reached by another once it has time. */
+  #left(seat: Seat): void {
+    const { worker } = seat
+    this.#dispatcher.remove(seat)
+    if (this.#closing || worker.exit !== undefined || (worker.state !== 'ready' && worker.state !== 'busy')) return
+    if (this.#isWorn(worker)) {
+      this.#retire(seat)
+      return
+    }
+    // Until then it counts as busy, and nobody waits for it longer than for one that is silent.
+    worker.on('request')
+    this.#join(worker, this.#limits.silence).catch((error: unknown) => {
+      if (this.#closing || worker.exit !== undefined) return
+      this.#log.error({ app: this.#name, pid: worker.pid }, `${describe(error)}; it is killed`)
+      worker.on('timeout')
+    })
+  }
+
+  #isWorn({ requests }: Worker): boolean {
+    const { maxRequests = 0 } = this.#options
+    return maxRequests > 0 && requests >= maxRequests
+  }
+
+  #retire(seat: Seat): void {
+    const { worker } = seat
+    this.#dispatcher.remove(seat)
+    worker.on('retire')
+    void worker.stop(this.#limits.stop)
+    seat.connection.close()
+    this.#decide()
+  }
+
+  #exited(worker: Worker, exit: Exit): void {
+    const starting = worker.state === 'starting'
+    const seat = this.#workers.get(worker)
+    if (seat !== undefined) {
+      this.#dispatcher.remove(seat)
+      // A running request hears of it by its connection, which has seen all that was sent before the end.
+      setImmediate(() => seat.connection.close(worker.death(exit)))
+    }
+    const { fault } = worker.on('exited')
+    this.#workers.delete(worker)
+    if (this.#closing) return
+    // Exit status 0 is a decision of the program (FastCGI 1.0, 2.6), if it has done anything.
+    const deliberate = exit.code === 0 && worker.requests > 0 && worker.task === undefined
+    if (fault && starting) this.#startFailed(worker.failure())
+    else if (fault && !deliberate) {
+      const delay = this.#backOff()
+      const next = delay === 0 ? 'another one is started' : `another one is started in ${delay} ms`
+      const when = worker.task === undefined ? '' : ' during a request'
+      this.#log.error(
+        { app: this.#name, pid: worker.pid, code: exit.code, signal: exit.signal, requests: worker.requests, ...worker.task },
+        `programs: process ${worker.pid} of "${this.#name}" exited with ${ending(exit)}${when}; ${next}`,
+      )
+    }
+    this.#decide()
+  }
+
+  #backOff(): number {
+    const { delay, memory } = restart(this.#restarts, performance.now())
+    this.#restarts = memory
+    this.#notBefore = performance.now() + delay
+    return delay
+  }
+
+  #startFailed(error: unknown): void {
+    const delay = this.#backOff()
+    this.#log.error({ app: this.#name }, `programs: "${this.#name}" did not start: ${describe(error)}; the next try is in ${delay} ms`)
+    this.#settleReady?.reject(error)
+    this.#settleReady = undefined
+  }
+
+  #isReady(): void {
+    this.#settleReady?.resolve()
+    this.#settleReady = undefined
+  }
+
+  async close(grace: number): Promise<void> {
+    if (this.#closing) return
+    this.#closing = true
+    clearInterval(this.#looker)
+    clearTimeout(this.#again)
+    await this.#dispatcher.drained(grace)
+    const error = new GatewayError('CLOSED', { status: 503, message: `programs: "${this.#name}" is closed`, retryAfter: 1 })
+    this.#dispatcher.close(error)
+    this.#settleReady?.reject(error)
+    const workers = [...this.#workers]
+    for (const [, seat] of workers) seat?.connection.close(error)
+    await Promise.all(workers.map(([worker]) => worker.stop(Math.min(grace, this.#limits.stop))))
+    rmSync(this.#folder, { recursive: true, force: true })
+    if (this.#options.guard === undefined) this.#guard.close()
+  }
+}
