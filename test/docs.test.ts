@@ -12,7 +12,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { has } from './peers.ts'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const pages = ['README.md', 'docs/serve.md', 'docs/library.md']
+const pages = ['README.md', 'docs/serve.md', 'docs/library.md', 'docs/fastcgi.md']
 
 interface Block {
   readonly language: string

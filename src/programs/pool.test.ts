@@ -7,7 +7,7 @@ import { has } from '../../test/peers.ts'
 import { until } from '../../test/processes.ts'
 import type { Backend, Log } from '../core/index.ts'
 import { serveMemory } from '../testing/index.ts'
-import { programPool } from './index.ts'
+import { describeProgram, programPool } from './index.ts'
 import type { ProgramPoolOptions } from './index.ts'
 
 const fixture = (name: string): string => new URL(`../../test/fixtures/fastcgi/${name}`, import.meta.url).pathname
@@ -275,4 +275,13 @@ describe.skipIf(!hasPerl)('a pool of a Perl program', () => {
 
 describe('a pool of a TypeScript program', () => {
   everyProgram(() => ({ command: process.execPath, args: [new URL('../../test/fixtures/fastcgi/program.mjs', import.meta.url).pathname] }))
+
+  test('remembers: the example’s guestbook', async () => {
+    const command = new URL('../../examples/fastcgi/guestbook.fcgi', import.meta.url).pathname
+    expect(describeProgram(command).problem).toBe(undefined)
+    const { get } = open({ command, workers: 1 })
+    const entry = { method: 'POST', headers: ['Content-Type', 'application/x-www-form-urlencoded'], body: 'text=%3Cb%3Ehello' }
+    expect((await get('/', entry)).status).toBe(303)
+    expect((await get('/')).text).toContain('<li>&#60;b&#62;hello</li>')
+  })
 })
