@@ -28,7 +28,26 @@ let content: ByteString = ''
 let length = 0
 let requestId = 0
 
+/** What a name was last sent with. Most variables of most requests are those of the request before. */
+interface Recent {
+  value: ByteString
+  /** The pair as one flat string, made when the value was met a second time: some values never are. */
+  pair: ByteString | undefined
+}
+// Bounded, for names come from outside: so many names, and pairs no longer than this.
+const recent = new Map<ByteString, Recent>()
+const RECENT_NAMES = 256
+const RECENT_LENGTH = 1024
+
 function append(name: ByteString, value: ByteString): void {
+  const known = recent.get(name)
+  if (known !== undefined && known.value === value) {
+    const pair = (known.pair ??= flat(encodePair(name, value)))
+    if (length + pair.length > FULL_CONTENT) flush()
+    content += pair
+    length += pair.length
+    return
+  }
   const size = (name.length < 128 ? 1 : 4) + (value.length < 128 ? 1 : 4) + name.length + value.length
   if (length + size > FULL_CONTENT) {
     if (size > MAX_CONTENT) throw pairTooLong(name, size)
@@ -36,6 +55,19 @@ function append(name: ByteString, value: ByteString): void {
   }
   content += encodeLength(name.length) + encodeLength(value.length) + name + value
   length += size
+  if (size > RECENT_LENGTH) return
+  if (known !== undefined) {
+    known.value = value
+    known.pair = undefined
+    return
+  }
+  if (recent.size >= RECENT_NAMES) recent.clear()
+  recent.set(name, { value, pair: undefined })
+}
+
+/** The same text in one piece: what is made by adding stays a tree, which each use would walk. */
+function flat(text: ByteString): ByteString {
+  return Buffer.from(text, 'latin1').toString('latin1')
 }
 
 function flush(): void {
