@@ -130,7 +130,7 @@ function checkPlaceholders(used: readonly string[], known: readonly string[], at
 }
 
 // The host of a URL may be the one that was asked for, and nothing else that a client decides.
-const TARGET = /^(?:\/|\{path\}|(?:https?|\{scheme\}):\/\/(?:\{host\}|[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:$|[/?{]))/
+const TARGET = /^(?:\/(?!\/)|\{path\}|(?:https?|\{scheme\}):\/\/(?:\{host\}|[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:$|[/?{]))/
 
 function checkRedirect(redirect: NonNullable<Route['redirect']>, known: readonly string[], route: Path, tell: Tell): void {
   const [to, at] = typeof redirect === 'string' ? [redirect, [...route, 'redirect']] : [redirect.to, [...route, 'redirect', 'to']]

@@ -45,15 +45,28 @@ export async function checkConfig(value: unknown, options: CheckOptions): Promis
   return problems.length === 0 ? { plan } : { problems: inOrder(problems, value) }
 }
 
-/** In the order of the file, as far as it has one. */
+/** In the order of the file, as far as what they are about is in it. */
 function inOrder(problems: readonly Problem[], value: unknown): Problem[] {
-  const order = typeof value === 'object' && value !== null ? Object.keys(value) : []
+  const order = new Map<string, number>()
+  const note = (each: unknown, path: Path): void => {
+    order.set(pathText(path), order.size)
+    if (typeof each !== 'object' || each === null || path.length > DEPTH) return
+    for (const [key, member] of Object.entries(each)) note(member, [...path, Array.isArray(each) ? Number(key) : key])
+  }
+  note(value, [])
   const rank = ({ at }: Problem): number => {
-    const index = order.indexOf(/^[^.[]*/.exec(at)![0])
-    return index === -1 ? order.length : index
+    // What is missing stands where it would be.
+    for (let end = at; end !== ''; end = end.slice(0, Math.max(end.lastIndexOf('.'), end.lastIndexOf('['), 0))) {
+      const found = order.get(end)
+      if (found !== undefined) return found
+    }
+    return 0
   }
   return problems.toSorted((a, b) => rank(a) - rank(b))
 }
+
+/** An object from a module may hold itself. */
+const DEPTH = 12
 
 class Checker {
   readonly #config: Config

@@ -6,7 +6,9 @@ export interface Config {
   /** Where to listen: addresses as text, or objects. Sockets are opened at the start and held over reloads. Default: ["127.0.0.1:8080"]. */
   readonly listeners?: readonly (string | Listener)[]
   /** What answers, by a name of your choice. */
-  readonly applications: Readonly<Record<string, FolderApplication | StaticApplication | PhpApplication | CgiApplication | FastcgiApplication>>
+  readonly applications: Readonly<
+    Record<string, FolderApplication | StaticApplication | PhpApplication | CgiApplication | FastcgiApplication>
+  >
   /** Which application answers what: sites by host, and in them routes by path and method. */
   readonly sites: readonly Site[]
   /** Who may say what a client's address and scheme are. Default: nobody. */
@@ -163,11 +165,14 @@ export interface FolderApplication {
   readonly sendfile?: readonly string[]
 }
 
-export type Secret = string | {
-  readonly file: string
-} | {
-  readonly env: string
-}
+export type Secret =
+  | string
+  | {
+      readonly file: string
+    }
+  | {
+      readonly env: string
+    }
 
 export type Duration = number | string
 
@@ -363,19 +368,23 @@ export interface Route {
   /** With an application and a path `/blog/*`: the folder moves from the path to SCRIPT_NAME, and the application sees what is below it. false: it sees the whole path. Default: true. */
   readonly mount?: boolean
   /** Answer: send the client elsewhere. A query is kept unless `to` has one. */
-  readonly redirect?: string | {
-    /** Where to. `{path}`, `{rest}`, `{query}`, `{host}`, `{scheme}` and the names of the pattern stand for their values. */
-    readonly to: string
-    /** The status. Default: 302. */
-    readonly status?: 301 | 302 | 303 | 307 | 308
-  }
+  readonly redirect?:
+    | string
+    | {
+        /** Where to. `{path}`, `{rest}`, `{query}`, `{host}`, `{scheme}` and the names of the pattern stand for their values. */
+        readonly to: string
+        /** The status. Default: 302. */
+        readonly status?: 301 | 302 | 303 | 307 | 308
+      }
   /** Answer: this, as it is. */
-  readonly respond?: number | {
-    /** The status. Default: 200. */
-    readonly status?: number
-    /** Header fields. Content-Type is `text/plain; charset=utf-8` unless given. */
-    readonly headers?: Readonly<Record<string, string>>
-    /** The text to send. Default: "". */
-    readonly body?: string
-  }
+  readonly respond?:
+    | number
+    | {
+        /** The status. Default: 200. */
+        readonly status?: number
+        /** Header fields. Content-Type is `text/plain; charset=utf-8` unless given. */
+        readonly headers?: Readonly<Record<string, string>>
+        /** The text to send. Default: "". */
+        readonly body?: string
+      }
 }

@@ -5,6 +5,7 @@ import { dirname, extname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { GatewayError, describe } from '../core/index.ts'
 import { checkConfig } from './check.ts'
+import { parseJson } from './json.ts'
 import { report } from './problems.ts'
 import type { Config } from './config.ts'
 import type { ServerPlan } from './plan.ts'
@@ -50,30 +51,48 @@ export interface Loaded {
 /** Reads a file, or takes `config` as what stands in it. Rejects with ConfigError for mistakes. */
 export async function loadConfig(file: string, config?: unknown, path?: string): Promise<Loaded> {
   const absolute = resolve(file)
-  const value = config ?? (await readConfig(absolute))
+  const { value, lines, problems = [] }: Written = config === undefined ? await readConfig(absolute) : { value: config }
   const checked = await checkConfig(value, { folder: dirname(absolute), ...(path !== undefined && { path }) })
-  if ('problems' in checked) throw new ConfigError(absolute, checked.problems)
+  const all = [...problems, ...('problems' in checked ? checked.problems : [])]
+  if ('problems' in checked || all.length > 0)
+    throw new ConfigError(absolute, lines === undefined ? all : all.map((each) => withLine(each, lines)))
   return { file: absolute, config: value as Config, plan: checked.plan }
 }
 
+interface Written {
+  readonly value: unknown
+  /** Of JSON. */
+  readonly lines?: ReadonlyMap<string, number>
+  readonly problems?: readonly Problem[]
+}
+
+/** The line of the value, or of the nearest around it that is there. */
+function withLine(problem: Problem, lines: ReadonlyMap<string, number>): Problem {
+  for (let at = problem.at; at !== ''; at = at.slice(0, Math.max(at.lastIndexOf('.'), at.lastIndexOf('['), 0))) {
+    const line = lines.get(at)
+    if (line !== undefined) return { ...problem, line }
+  }
+  return problem
+}
+
 /** What a file holds. Rejects with ConfigError where it cannot be read. */
-export async function readConfig(file: string): Promise<unknown> {
+async function readConfig(file: string): Promise<Written> {
   if (!existsSync(file)) throw broken(file, 'there is no such file')
   switch (extname(file)) {
     case '.json':
       return readJson(file)
     case '.mjs':
     case '.js':
-      return exported(file, await imported(file, () => import(pathToFileURL(file).href)))
+      return { value: await exported(file, await imported(file, () => import(pathToFileURL(file).href))) }
     case '.ts':
     case '.mts':
-      return exported(file, await imported(file, () => importTypeScript(file)))
+      return { value: await exported(file, await imported(file, () => importTypeScript(file))) }
     default:
       throw broken(file, `expected a file that ends in .json, .mjs, .js or .ts`)
   }
 }
 
-function readJson(file: string): unknown {
+function readJson(file: string): Written {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
@@ -81,18 +100,10 @@ function readJson(file: string): unknown {
     throw broken(file, `it cannot be read: ${(error as NodeJS.ErrnoException).code ?? describe(error)}`)
   }
   try {
-    return JSON.parse(text.replace(/^\uFEFF/, ''))
+    return parseJson(text.replace(/^\uFEFF/, ''))
   } catch (error) {
-    throw broken(file, `it is no JSON: ${withLine(text, describe(error))}`)
+    throw broken(file, `it is no JSON: ${describe(error)}`)
   }
-}
-
-/** The position that V8 tells, as people count. */
-function withLine(text: string, message: string): string {
-  const position = /position (\d+)/.exec(message)?.[1]
-  if (position === undefined || message.includes('line ')) return message
-  const before = text.slice(0, Number(position)).split('\n')
-  return `${message.replace(/ in JSON at position \d+/, '')} in line ${before.length}, column ${before.at(-1)!.length + 1}`
 }
 
 async function imported(file: string, load: () => Promise<unknown>): Promise<unknown> {
@@ -121,10 +132,10 @@ async function importTypeScript(file: string): Promise<unknown> {
   return jiti.createJiti(file, { moduleCache: false, fsCache: false }).import(file)
 }
 
-function exported(file: string, module: unknown): unknown {
+async function exported(file: string, module: unknown): Promise<unknown> {
   const value = typeof module === 'object' && module !== null && 'default' in module ? module.default : undefined
   if (value === undefined) throw broken(file, 'it exports nothing: export default defineConfig({ ... })')
-  return typeof value === 'function' ? (value as () => unknown)() : value
+  return typeof value === 'function' ? imported(file, () => Promise.resolve((value as () => unknown)())) : value
 }
 
 function broken(file: string, message: string): ConfigError {

@@ -10,6 +10,8 @@ export interface Problem {
   /** `applications.blog.workers`, `sites[0].routes[2].path`; empty for the whole file. */
   readonly at: string
   readonly message: string
+  /** Of the file, where that is known. */
+  readonly line?: number
 }
 
 /** A JSON Schema, as far as it is looked at here. */
@@ -135,6 +137,9 @@ function branches(root: SchemaNode, node: SchemaNode, value: unknown): SchemaNod
 
 /** The report: one line each, and how many there are. */
 export function report(file: string, problems: readonly Problem[]): string {
-  const lines = problems.map(({ at, message }) => `  ${at === '' ? '' : `${at}: `}${message}`)
+  const lines = problems.map(({ at, message, line }) => {
+    const where = line === undefined ? at : `line ${line}, ${at}`
+    return `  ${where === '' ? '' : `${where}: `}${message}`
+  })
   return `${file}: ${problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`}\n${lines.join('\n')}`
 }

@@ -1,0 +1,272 @@
+// What is said of a configuration that cannot be used: all of it at once, each with its place.
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { ConfigError, checkConfig, findConfig, loadConfig } from '../../src/config/index.ts'
+
+let folder = ''
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'viaduct-config-'))
+  mkdirSync(join(folder, 'site'))
+  writeFileSync(join(folder, 'note.txt'), 'text')
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+async function mistakes(config: unknown): Promise<string[]> {
+  const checked = await checkConfig(config, { folder })
+  return 'problems' in checked ? checked.problems.map(({ at, message }) => `${at}: ${message}`) : []
+}
+
+/** A configuration without mistakes, but for what is in its place. */
+const around = (members: object): object => ({
+  applications: { a: { kind: 'static', root: 'site' } },
+  sites: [{ routes: [{ application: 'a' }] }],
+  ...members,
+})
+const route = (members: object): object => around({ sites: [{ routes: [members] }] })
+const application = (members: object): object => around({ applications: { a: members } })
+
+test('twenty mistakes are told together', async () => {
+  const told = await mistakes({
+    lisners: [],
+    listeners: ['127.0.0.1:8080', { listen: '127.0.0.1:8080' }, '/run/x.sock', { listen: 'unix:none/x.sock', mode: '99' }],
+    applications: {
+      blog: { kind: 'folder', root: 'nowhere' },
+      shop: { kind: 'php', root: 'site', wrokers: 4, workers: 'lots', limits: { silence: 'long' } },
+      old: { kind: 'cgi', root: 'site', script: 'note.txt' },
+      api: { kind: 'fastcgi', address: 'nobody', variables: { QUERY_STRING: 'x' } },
+      files: { kind: 'statik', root: 'site' },
+      secret: { kind: 'folder', root: 'site', php: { env: { PASSWORD: { file: 'none' }, TOKEN: { env: 'VIADUCT_NOT_SET' } } } },
+    },
+    sites: [
+      { hosts: ['example.org', 'http://x/'], routes: [{ path: 'blog', application: 'blogg' }] },
+      { hosts: ['EXAMPLE.org.'], routes: [{ redirect: '//evil', respond: 404 }] },
+    ],
+    grace: -1,
+    trustedProxies: { from: ['10.0.0.0/40'] },
+  })
+  expect(told).toEqual([
+    'lisners: there is no such setting; did you mean "listeners"?',
+    'listeners[1].listen: expected an address that no other listener has, got 127.0.0.1:8080, which is listeners[0]',
+    'listeners[2]: expected an address: HOST:PORT, PORT, :PORT (every address) or unix:/path, got "/run/x.sock"; did you mean "unix:/run/x.sock"?',
+    'listeners[3].mode: expected a file mode in octal, such as "0660", got "99"',
+    `applications.blog.root: expected a folder, got ${folder}/nowhere: it does not exist`,
+    'applications.shop.wrokers: there is no such setting; did you mean "workers"?',
+    'applications.shop.workers: expected a whole number from 1 to 10000, got "lots"',
+    'applications.shop.limits.silence: expected a duration: seconds, or text such as "500ms", "30s" or "5m", got "long"',
+    'applications.old: expected either "root" (a folder of programs) or "script" (one program), got both',
+    'applications.api.address: expected an address such as "127.0.0.1:9000" or "unix:/run/app.sock", got "nobody"',
+    'applications.api.variables.QUERY_STRING: expected a variable that no request decides, got QUERY_STRING, which the server computes',
+    expect.stringMatching(
+      /^applications\.files\.kind: expected an application of kind "folder", .* got "statik"; did you mean "static"\?$/,
+    ),
+    `applications.secret.php.env.PASSWORD: expected a file that can be read, got ${folder}/none, which cannot be read`,
+    "applications.secret.php.env.TOKEN: expected a variable of Viaduct's own environment, got VIADUCT_NOT_SET, which is not set",
+    'sites[0].hosts[1]: expected a host name without port, such as "example.org" or "*.example.org" (punycode for other letters), got "http://x/"',
+    'sites[0].routes[0].path: expected a path such as "/about", "/blog/*", "/post/:id" or "*.php": it begins with "/", or is "*" and how a name ends, got "blog"',
+    'sites[0].routes[0].application: expected an application (blog, shop, old, api, files, secret), got "blogg"; did you mean "blog"?',
+    'sites[1].hosts[0]: expected a host that no other site has, got "EXAMPLE.org.", which is in sites[0].hosts[0]',
+    'sites[1].routes[0]: expected one answer, got "redirect" and "respond"',
+    'sites[1].routes[0].redirect: expected a path ("/new/{rest}") or a URL with a fixed host or {host} ("https://{host}{path}"), got "//evil"',
+    'grace: expected a duration: seconds, or text such as "500ms", "30s" or "5m", got -1',
+    'trustedProxies.from[0]: expected an address, a network such as "10.0.0.0/8", or "unix", got "10.0.0.0/40"',
+  ])
+})
+
+describe('a mistake', () => {
+  test.each<[string, unknown, string]>([
+    ['no object', [], ': expected an object: the configuration, got an empty list'],
+    ['nothing', undefined, ': expected an object: the configuration, got nothing'],
+    ['no sites', { applications: {} }, 'sites: expected a list of sites, got nothing'],
+    ['no site', around({ sites: [] }), 'sites: expected a list of at least one site, got an empty list'],
+    ['no address', around({ listeners: [] }), 'listeners: expected at least one address, got none'],
+    [
+      'an unknown member of a listener',
+      around({ listeners: [{ listen: '80', protcol: 'http' }] }),
+      'listeners[0].protcol: there is no such setting; did you mean "protocol"?',
+    ],
+    [
+      'a wrong protocol',
+      around({ listeners: [{ listen: '80', protocol: 'htp' }] }),
+      'listeners[0].protocol: expected "http" or "fastcgi", got "htp"; did you mean "http"?',
+    ],
+    [
+      'a port too large',
+      around({ listeners: ['127.0.0.1:65536'] }),
+      'listeners[0]: expected an address: HOST:PORT, PORT, :PORT (every address) or unix:/path, got "127.0.0.1:65536"',
+    ],
+    [
+      'a mode of a port',
+      around({ listeners: [{ listen: '80', mode: '0600' }] }),
+      'listeners[0].mode: expected a unix socket beside it, got 127.0.0.1:80',
+    ],
+    [
+      'web servers of HTTP',
+      around({ listeners: [{ listen: '80', allow: ['10.0.0.1'] }] }),
+      'listeners[0].allow: expected "protocol": "fastcgi" beside it, got http',
+    ],
+    [
+      'no answer',
+      route({ path: '/' }),
+      'sites[0].routes[0]: expected an answer ("application", "redirect" or "respond") or a "rewrite", got neither',
+    ],
+    [
+      'a placeholder nobody fills',
+      route({ path: '/:id', rewrite: '/{idd}', application: 'a' }),
+      'sites[0].routes[0].rewrite: expected placeholders that have a value here (path, rest, query, host, scheme, id), got {idd}; did you mean "id"?',
+    ],
+    [
+      'a placeholder of one pattern of two',
+      route({ path: ['/:a', '/x'], rewrite: '/{a}', application: 'a' }),
+      'sites[0].routes[0].rewrite: expected placeholders that have a value here (path, rest, query, host, scheme), got {a}',
+    ],
+    [
+      'a rewrite to no path',
+      route({ rewrite: 'index.php', application: 'a' }),
+      'sites[0].routes[0].rewrite: expected a path that begins with "/" or "{path}", got "index.php"',
+    ],
+    [
+      'files of nobody',
+      route({ tryFiles: ['{path}'], respond: 404 }),
+      'sites[0].routes[0].tryFiles: expected an "application" beside it, whose files they are, got none',
+    ],
+    [
+      'a method in small letters',
+      route({ method: 'get', application: 'a' }),
+      'sites[0].routes[0].method: expected a method in capital letters, got "get"',
+    ],
+    [
+      'a host that a client decides',
+      route({ path: '/:x', redirect: 'https://{x}/' }),
+      'sites[0].routes[0].redirect: expected a path ("/new/{rest}") or a URL with a fixed host or {host} ("https://{host}{path}"), got "https://{x}/"',
+    ],
+    [
+      'a line break in a field',
+      route({ respond: { headers: { 'X-A': 'a\r\nSet-Cookie: b' } } }),
+      String.raw`sites[0].routes[0].respond.headers.X-A: expected a text without line breaks, got "a\r\nSet-Cookie: b"`,
+    ],
+    [
+      'a field of the server',
+      route({ respond: { headers: { 'Transfer-Encoding': 'chunked' } } }),
+      'sites[0].routes[0].respond.headers.Transfer-Encoding: expected a field that the server does not decide itself, got Transfer-Encoding',
+    ],
+    [
+      'two sites for all',
+      around({ sites: [{ routes: [] }, { routes: [] }] }),
+      'sites[1]: expected "hosts": only one site may be without, got a second one, after sites[0]',
+    ],
+    [
+      'a file as a folder',
+      application({ kind: 'static', root: 'note.txt' }),
+      'applications.a.root: expected a folder, got FOLDER/note.txt: it is not a folder',
+    ],
+    [
+      'a folder as a file',
+      application({ kind: 'cgi', script: 'site' }),
+      'applications.a.script: expected a file, got FOLDER/site: it is not a file',
+    ],
+    [
+      'no php-cgi',
+      application({ kind: 'php', root: 'site', program: 'note.txt' }),
+      expect.stringMatching(/^applications\.a: php: .*note\.txt is not a php-cgi/) as string,
+    ],
+    [
+      'an interpreter for everything',
+      application({ kind: 'cgi', root: 'site', interpreter: ['note.txt'] }),
+      'applications.a.extensions: expected a list of suffixes: with an interpreter and without it, every file of the folder would be run, got nothing',
+    ],
+    [
+      'a name that is none',
+      around({ applications: { a: { kind: 'static', root: 'site' }, 'a b': { kind: 'static', root: 'site' } } }),
+      'applications["a b"]: expected a name of letters, digits, "-", "_" and ".", got "a b"',
+    ],
+    [
+      'a folder to send from that is not there',
+      application({ kind: 'static', root: 'site', sendfile: ['x'] }),
+      'applications.a.sendfile[0]: expected a folder, got FOLDER/x: it does not exist',
+    ],
+    [
+      'a log in no folder',
+      around({ logs: { access: 'none/access.log' } }),
+      'logs.access: expected a file in a folder that is there, got FOLDER/none/access.log: of FOLDER/none, it does not exist',
+    ],
+    ['a limit nobody knows', around({ limits: { bodyy: 1 } }), 'limits.bodyy: there is no such setting; did you mean "body"?'],
+    [
+      'a size that is none',
+      around({ limits: { body: '8 megabytes' } }),
+      'limits.body: expected a size: bytes, or text such as "64K", "8M" or "1G", got "8 megabytes"',
+    ],
+  ])('%s is told', async (_, config, message) => {
+    const expected = typeof message === 'string' ? message.replaceAll('FOLDER', folder) : message
+    expect(await mistakes(config)).toEqual([expected])
+  })
+
+  test('never shows what may be a secret', async () => {
+    const told = await mistakes(application({ kind: 'php', root: 'site', env: { PASSWORD: ['hunter2'], TOKEN: { value: 'hunter2' } } }))
+    expect(told).toHaveLength(2)
+    expect(told.join('\n')).not.toContain('hunter2')
+  })
+})
+
+const file = (name: string, content: string): string => {
+  writeFileSync(join(folder, name), content)
+  return join(folder, name)
+}
+const reason = (path: string): Promise<string> =>
+  loadConfig(path).then(
+    () => 'loaded',
+    (error: unknown) => {
+      expect(error).toBeInstanceOf(ConfigError)
+      return (error as ConfigError).message.replaceAll(folder, '')
+    },
+  )
+
+describe('a file', () => {
+  test('that is no JSON is told with the place', async () => {
+    expect(await reason(file('a.json', '{\n  "sites": [\n    ,\n  ]\n}'))).toMatch(
+      /^\/a\.json: a mistake\n {2}it is no JSON: expected a value, got "," in line 3, column 5$/,
+    )
+  })
+
+  test.each([
+    ['none.json', undefined, 'there is no such file'],
+    ['a.yaml', 'sites:', 'expected a file that ends in .json, .mjs, .js or .ts'],
+    ['a.mjs', 'export const x = 1', 'it exports nothing: export default defineConfig({ ... })'],
+    ['b.mjs', 'throw new Error("it hurts")', 'it cannot be loaded: it hurts'],
+    ['c.mjs', "import { defineConfig } from 'viaduct-none'", "it cannot be loaded: Cannot find package 'viaduct-none'"],
+  ])('%s with %j: %s', async (name, content, message) => {
+    const path = content === undefined ? join(folder, name) : file(name, content)
+    expect(await reason(path)).toContain(`/${name}: a mistake\n  ${message}`)
+  })
+
+  const good = '{ applications: { a: { kind: "static", root: "site" } }, sites: [{ routes: [{ application: "a" }] }] }'
+  test.each([
+    ['a.mjs', `export default ${good}`],
+    ['b.mjs', `export default async () => (${good})`],
+    [
+      'c.ts',
+      `interface Named { readonly name: string }\nconst a: Named = { name: 'site' }\nexport default ${good.replace('"site"', 'a.name')}`,
+    ],
+    ['d.json', JSON.stringify(around({ $schema: './config.schema.json' }))],
+  ])('%s is read', async (name, content) => {
+    const { plan } = await loadConfig(file(name, content))
+    expect(plan.applications['a']!.plan).toMatchObject({ root: join(folder, 'site') })
+  })
+
+  test('is found in a folder; two are a question', () => {
+    expect(findConfig(folder)).toBeUndefined()
+    file('viaduct.config.mjs', '')
+    expect(findConfig(folder)).toBe(join(folder, 'viaduct.config.mjs'))
+    file('viaduct.config.json', '')
+    expect(() => findConfig(folder)).toThrow('there are 2 configurations')
+  })
+})
+
+test('php-cgi that is not installed is told with the command that brings it', async () => {
+  vi.stubEnv('PATH', '/nonexistent')
+  expect(await mistakes(application({ kind: 'php', root: 'site' }))).toEqual([
+    expect.stringMatching(/^applications\.a\.program: expected php-cgi on PATH, or the path of one, got no php-cgi/),
+  ])
+})
