@@ -41,7 +41,7 @@ describe('a spooled body', () => {
   test('keeps the chunks it was given, uncopied, when they fit', async () => {
     const budget = new MemoryBudget(100_000)
     const chunks = [bytes(40_000), bytes(30_000)]
-    const spooled = await spool(streamOf(chunks), { budget, expected: 70_000 })
+    const spooled = await spool(streamOf(chunks), { budget })
     expect(spooled.chunks?.[0]).toBe(chunks[0])
     expect(spooled.chunks?.[1]).toBe(chunks[1])
     expect(budget.used).toBe(70_000)
@@ -52,6 +52,26 @@ describe('a spooled body', () => {
     expect(budget.used).toBe(0)
     expect(spooled.chunks).toBeUndefined()
     await expect(collect(spooled.stream())).rejects.toMatchObject({ code: 'BODY_USED' })
+  })
+
+  test('of an announced large length is copied into blocks, which serve the next one when nobody holds them', async () => {
+    const whole = bytes(200_000)
+    for (const cut of [1, 65_535, 65_536, 65_537, 131_072, 199_999]) {
+      const spooled = await spool(streamOf([whole.subarray(0, cut), whole.subarray(cut)]), { expected: 200_000 })
+      expect(Buffer.concat(spooled.chunks ?? []).equals(whole), `cut at ${cut}`).toBe(true)
+      spooled.close(true)
+    }
+    const memory = async (unread: boolean): Promise<ArrayBufferLike[]> => {
+      const spooled = await spool(streamOf([whole]), { expected: 200_000 })
+      const buffers = (spooled.chunks ?? []).map((chunk) => chunk.buffer)
+      spooled.close(unread)
+      return buffers
+    }
+    const kept = await memory(true)
+    const again = await memory(false)
+    expect(new Set([...kept, ...again]).size).toBe(kept.length)
+    const fresh = await memory(true)
+    expect(fresh.some((each) => again.includes(each))).toBe(false)
   })
 
   test.each([

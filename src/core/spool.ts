@@ -6,6 +6,7 @@
 import { close } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { Channel, cancelled } from './channel.ts'
+import { ChunkList, LARGE, SpooledChunks, closedError } from './chunks.ts'
 import { GatewayError } from './errors.ts'
 import { readFile } from './file-slice.ts'
 import { SpoolFile } from './spool-file.ts'
@@ -32,8 +33,8 @@ export interface Spooled {
   readonly chunks: readonly Uint8Array[] | undefined
   /** Reads from the first byte; may be called again. A stream that is being read may be read to its end after `close`. */
   stream(): ByteStream
-  /** Idempotent. */
-  close(): void
+  /** Idempotent. `unread`: nobody holds any of `chunks` any more, so that their memory can be used for the next body. */
+  close(unread?: boolean): void
 }
 
 /** Bytes that a kind of buffer may hold in the whole process. */
@@ -107,7 +108,8 @@ class SpoolSink implements ByteSink {
   readonly #budget: MemoryBudget
   readonly #resolve: (spooled: Spooled) => void
   readonly #reject: (error: unknown) => void
-  readonly #chunks = new ChunkList()
+  readonly #chunks: ChunkList
+  readonly #copies: boolean
   #length = 0
   /** Bytes of the budget that are ours. */
   #taken = 0
@@ -120,6 +122,8 @@ class SpoolSink implements ByteSink {
     this.#budget = options.budget ?? spoolMemory
     this.#resolve = resolve
     this.#reject = reject
+    this.#copies = (options.expected ?? 0) >= LARGE
+    this.#chunks = new ChunkList(this.#copies)
     // What will not fit is not kept first and written later.
     if ((options.expected ?? 0) > this.#memory) this.#spill()
   }
@@ -162,7 +166,7 @@ class SpoolSink implements ByteSink {
     else {
       this.#over = true
       const budget = this.#budget
-      this.#resolve(new SpooledChunks(this.#chunks.list, this.#length, () => budget.give(this.#taken)))
+      this.#resolve(new SpooledChunks(this.#chunks.list, this.#length, this.#copies, () => budget.give(this.#taken)))
     }
   }
 
@@ -204,61 +208,6 @@ class SpoolSink implements ByteSink {
   }
 }
 
-// A client that sends single bytes makes a chunk of each, which may hold a whole read buffer: those are copied together.
-const SMALL = 2048
-const BLOCK = 16_384
-const FREE = 8
-
-/** The chunks of a body, so that their memory is near their length. */
-class ChunkList {
-  list: Uint8Array[] = []
-  #block: Uint8Array | undefined
-  #filled = 0
-
-  add(chunk: Uint8Array): void {
-    const { list } = this
-    if (chunk.length >= SMALL || list.length < FREE) {
-      list.push(chunk)
-      this.#block = undefined
-      return
-    }
-    if (this.#block === undefined || this.#filled + chunk.length > BLOCK) {
-      this.#block = new Uint8Array(BLOCK)
-      this.#filled = 0
-      list.push(this.#block)
-    }
-    this.#block.set(chunk, this.#filled)
-    this.#filled += chunk.length
-    list[list.length - 1] = this.#block.subarray(0, this.#filled)
-  }
-}
-
-class SpooledChunks implements Spooled {
-  chunks: readonly Uint8Array[] | undefined
-  readonly length: number
-  readonly #giveBack: () => void
-
-  constructor(chunks: readonly Uint8Array[], length: number, giveBack: () => void) {
-    this.chunks = chunks
-    this.length = length
-    this.#giveBack = giveBack
-  }
-
-  stream(): ByteStream {
-    const channel = new Channel()
-    if (this.chunks === undefined) channel.fail(closedError())
-    else channel.writeAll(this.chunks)
-    channel.end()
-    return channel
-  }
-
-  close(): void {
-    if (this.chunks === undefined) return
-    this.chunks = undefined
-    this.#giveBack()
-  }
-}
-
 class SpooledFile implements Spooled {
   readonly chunks = undefined
   readonly length: number
@@ -297,8 +246,4 @@ class SpooledFile implements Spooled {
   #closeIfIdle(): void {
     if (this.#closed && this.#readers === 0) close(this.#fd, () => {})
   }
-}
-
-function closedError(): GatewayError {
-  return new GatewayError('BODY_USED', { status: 500, message: 'core: a spooled body was read after it had been closed' })
 }

@@ -185,7 +185,8 @@ class Pool {
       onEnd: ({ reusable, taken, error }) => {
         // An idle worker may die unnoticed. Only when it saw nothing of the request another one gets it: it may have died of it.
         again = first && !taken
-        if (!again) body?.close()
+        // A connection is reusable only when nothing waits to be written to it: then nobody holds the body any more.
+        if (!again) body?.close(reusable)
         if (reusable) this.#dispatcher.release(worker)
         else this.#lose(worker, request, error)
       },
