@@ -1,11 +1,12 @@
 // The HTTP door: takes requests from node:http, one of a connection at a time, and looks after its connections until they end.
 
-import { STATUS_CODES, createServer } from 'node:http'
+import { createServer } from 'node:http'
 import type { Server as HttpServer } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { GatewayError, describe } from '../core/index.ts'
 import type { Address, Application, Endpoint, ErrorStream, Log } from '../core/index.ts'
+import { bare, clientErrorStatus, refuseConnect } from './client-error.ts'
 import { Connection, nowhere } from './connection.ts'
 import { Exchange, Outgoing, summary } from './exchange.ts'
 import { Incoming, examine, refusal } from './incoming.ts'
@@ -24,6 +25,8 @@ export class Door {
   application: Application
   readonly limits: HttpLimits
   readonly server: HttpServer<typeof Incoming, typeof Outgoing>
+  /** Who accepts the connections: node's HTTP server itself, or the TLS server in front of it. */
+  acceptor: NetServer
   readonly connections: Set<Connection> = new Set()
   closing = false
   /** This end of every connection, where all have the same. */
@@ -63,7 +66,8 @@ export class Door {
     }))
     // Beyond its own limit node drops fields without a word. The bytes are limited, and the number is checked here.
     server.maxHeadersCount = 0
-    if (limits.connections > 0) server.maxConnections = limits.connections
+    this.acceptor = server
+    this.#bound(server)
     server.on('connection', (socket) => this.#onConnection(socket))
     server.on('request', (incoming, outgoing) => this.#onRequest(incoming, outgoing, false))
     server.on('checkContinue', (incoming, outgoing) => this.#onRequest(incoming, outgoing, true))
@@ -71,8 +75,15 @@ export class Door {
     server.on('connect', (_, socket) => refuseConnect(socket))
     server.on('clientError', (error, socket) => this.#onClientError(error, socket as Socket))
     server.on('timeout', (socket) => onTimeout(socket))
-    server.on('drop', () => this.#dropped++)
     this.#sweeper = setInterval(() => this.#sweep(), this.#interval).unref()
+  }
+
+  /** Takes connections from this server, which hands them over by `connection` on `this.server`. */
+  acceptFrom(acceptor: NetServer): void {
+    this.acceptor = acceptor
+    this.#bound(acceptor)
+    // Node minds the deadline of heads from here on, as if it listened itself.
+    acceptor.once('listening', () => this.server.emit('listening'))
   }
 
   /** It listens. Without somebody to hear of what befalls the listening socket from now on, that would end the process. */
@@ -80,7 +91,7 @@ export class Door {
     // The same for every connection, unless it listens on every address there is.
     if ('path' in address) this.local = nowhere
     else if (address.host !== '0.0.0.0' && address.host !== '::') this.local = { address: address.host, port: address.port }
-    this.server.on('error', (error) => this.#log.error({}, `http: the listening socket: ${describe(error)}`))
+    this.acceptor.on('error', (error) => this.#log.error({}, `http: the listening socket: ${describe(error)}`))
   }
 
   readonly track = (work: Promise<unknown>): void => {
@@ -132,7 +143,7 @@ export class Door {
     this.closing = true
     const { server } = this
     // Not node's own close, which ends idle connections at once, with requests that are on the wire already.
-    const stopped = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()))
+    const stopped = new Promise<void>((resolve) => NetServer.prototype.close.call(this.acceptor, () => resolve()))
     const begin = Date.now()
     for (const connection of this.connections) {
       if (connection.requests === 0 || connection.requests !== connection.seenRequests) this.#stays.set(connection, begin + ASKING)
@@ -156,6 +167,11 @@ export class Door {
     clearInterval(this.#sweeper)
     // Ends node's own interval.
     server.close()
+  }
+
+  #bound(acceptor: NetServer): void {
+    if (this.limits.connections > 0) acceptor.maxConnections = this.limits.connections
+    acceptor.on('drop', () => this.#dropped++)
   }
 
   #onConnection(socket: Socket): void {
@@ -293,29 +309,6 @@ function onSocketClose(this: Socket): void {
 function onTimeout(socket: Socket): void {
   // Nothing waits for the client: it was the application that took its time.
   if (socket.writableLength > 0) socket.destroy()
-}
-
-function refuseConnect(socket: { end(data: string): unknown; on(event: 'error', listener: () => void): unknown }): void {
-  socket.on('error', () => {})
-  socket.end(bare(501))
-}
-
-function bare(status: number): string {
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\nDate: ${new Date().toUTCString()}\r\n\r\n`
-}
-
-/** 0: there is nobody to be told. */
-function clientErrorStatus(code: string | undefined): number {
-  switch (code) {
-    case 'HPE_HEADER_OVERFLOW':
-      return 431
-    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
-      return 413
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return 408
-    default:
-      return code?.startsWith('HPE_') === true ? 400 : 0
-  }
 }
 
 function tooSlow(timeout: number): GatewayError {

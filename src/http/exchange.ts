@@ -173,7 +173,8 @@ export class Exchange {
     this.#failure = error
     const { socket, door } = this.connection
     door.report(this, error, 0)
-    if (this.delimited || socket.remoteAddress === undefined) socket.destroy()
+    // TLS has an end of its own, which is missing then; and node cannot reset what is below it.
+    if (this.delimited || socket.remoteAddress === undefined || 'encrypted' in socket) socket.destroy()
     else socket.resetAndDestroy()
   }
 

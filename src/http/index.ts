@@ -1,10 +1,13 @@
-// The face of `viaduct/http`: HTTP/1.1 in front of any application, and bridges to and from what Node programs are made of.
+// The face of `viaduct/http`: HTTP/1.1, TLS and HTTP/2 in front of any application, and bridges to and from what Node programs are made of.
 
 export { serveHttp } from './server.ts'
 export type { HttpOptions } from './server.ts'
 export type { Listen } from '../core/index.ts'
 export { defaultLimits } from './limits.ts'
 export type { HttpLimits } from './limits.ts'
+export type { CertificateFiles, TlsOptions } from './certificates.ts'
+export { redirectToHttps } from './redirect-to-https.ts'
+export type { RedirectOptions } from './redirect-to-https.ts'
 export { fromNode } from './from-node.ts'
 export type { FromNodeOptions } from './from-node.ts'
 export { isNodeApplication } from './node-target.ts'

@@ -28,6 +28,10 @@ export interface HttpLimits {
   readonly drainBytes: number
   /** For how long. Default 1 s. */
   readonly drainTimeout: number
+  /** HTTP/2: requests at a time on one connection. Default 128. */
+  readonly streams: number
+  /** HTTP/2: requests that a client took back before they were answered, beyond those that were answered; one more ends its connection. Default 100. */
+  readonly streamResets: number
 }
 
 export const defaultLimits: HttpLimits = {
@@ -43,9 +47,11 @@ export const defaultLimits: HttpLimits = {
   requestsPerConnection: 0,
   drainBytes: 262_144,
   drainTimeout: 1000,
+  streams: 128,
+  streamResets: 100,
 }
 
-const POSITIVE: readonly (keyof HttpLimits)[] = ['headerBytes', 'headers', 'targetBytes', 'drainTimeout']
+const POSITIVE: readonly (keyof HttpLimits)[] = ['headerBytes', 'headers', 'targetBytes', 'drainTimeout', 'streams']
 
 /** The defaults with these in their place. Throws CONFIG for what is not a whole number in range. */
 export function resolveLimits(given: Partial<HttpLimits> = {}): HttpLimits {

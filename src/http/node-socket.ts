@@ -94,6 +94,10 @@ export class NodeSocket extends Duplex {
     else this.once('finish', this.destroy)
   }
 
+  resetAndDestroy(): this {
+    return this.destroy()
+  }
+
   override _read(): void {
     this.#owner.wanted()
   }

@@ -3,7 +3,7 @@
 
 import { STATUS_CODES } from 'node:http'
 import { FileSlice, GatewayError, Scope, discard, isBodyless, isFieldValue, isToken, pump, statusOf } from '../core/index.ts'
-import type { Application, ByteSink, ByteStream, GatewayRequest, GatewayResponse, HeaderList, Outcome } from '../core/index.ts'
+import type { Application, ByteSink, ByteStream, GatewayRequest, GatewayResponse, HeaderList, Outcome, OutcomeKind } from '../core/index.ts'
 import { Head, contract } from './head.ts'
 
 /** The way to the client. Nothing of it is called after `abort`. */
@@ -89,9 +89,9 @@ export class Relay implements ByteSink {
     this.#finish([])
   }
 
-  /** The connection is done with this answer. @param whole whether all of it went out. */
-  closed(whole: boolean): void {
-    if (this.outcome !== undefined) return
+  /** The connection is done with this answer. @param whole whether all of it went out. @returns what became of it. */
+  closed(whole: boolean): OutcomeKind {
+    if (this.outcome !== undefined) return this.outcome.kind
     const { status, bytes } = this
     const error = this.#failure
     if (error !== undefined) this.outcome = { kind: 'failed', status, bytes, error }
@@ -99,6 +99,7 @@ export class Relay implements ByteSink {
     else this.outcome = { kind: 'cut', status, bytes, error: gone() }
     if (!this.#ended) this.#body?.cancel(this.outcome.error)
     this.#scope?.finish(this.outcome)
+    return this.outcome.kind
   }
 
   drained(): void {

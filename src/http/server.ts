@@ -1,10 +1,13 @@
 // Opening the HTTP door.
 
 import { openListener } from '../core/index.ts'
-import type { Application, Listen, Log, Server } from '../core/index.ts'
+import type { Application, Listen, Listener, Log, Server } from '../core/index.ts'
+import type { TlsOptions } from './certificates.ts'
 import { Door } from './door.ts'
 import { resolveLimits } from './limits.ts'
 import type { HttpLimits } from './limits.ts'
+import { standardError } from './log.ts'
+import { TlsFront } from './tls.ts'
 import { offerUpgrades } from './upgrade.ts'
 
 export interface HttpOptions {
@@ -15,27 +18,36 @@ export interface HttpOptions {
   readonly log?: Log
   /** Whether applications may answer 101 and take over a connection (`request.upgrade`). Default false. */
   readonly upgrade?: boolean
+  /** Serves HTTPS instead: TLS, with HTTP/2 for clients that ask for it. Upgrades are HTTP/1.1's. */
+  readonly tls?: TlsOptions
 }
 
 /** Milliseconds that `close` waits for requests that run, unless told otherwise. */
 const GRACE = 10_000
 
 /**
- * Serves an application over HTTP/1.1 and 1.0. Resolves once it listens; rejects with CONFIG where it cannot.
+ * Serves an application over HTTP/1.1 and 1.0, with `tls` over HTTP/2 too. Resolves once it listens; rejects with CONFIG where it cannot.
  *
  * A client that ends its side of the connection has left: its requests are cut.
  * `close` accepts nothing new, answers what has come with `Connection: close`, and cuts what is left after the grace.
  */
 export async function serveHttp(application: Application, options: HttpOptions = {}): Promise<Server> {
-  const door = new Door(application, resolveLimits(options.limits), options.log ?? standardError)
+  const log = options.log ?? standardError
+  const door = new Door(application, resolveLimits(options.limits), log)
   if (options.upgrade === true) offerUpgrades(door)
-  const listener = await openListener(door.server, options.listen ?? {}, 'http').catch(async (error: unknown) => {
-    await door.close(0)
+  let front: TlsFront | undefined
+  const end = async (grace: number): Promise<void> => void (await Promise.all([front?.close(grace), door.close(grace)]))
+  const open = async (): Promise<Listener> => {
+    if (options.tls !== undefined) front = new TlsFront(door, options.tls, log)
+    return openListener(door.acceptor, options.listen ?? {}, 'http')
+  }
+  const listener = await open().catch(async (error: unknown) => {
+    await end(0)
     throw error
   })
   door.opened(listener.address)
   let closing: Promise<void> | undefined
-  const close = (grace: number = GRACE): Promise<void> => (closing ??= Promise.all([door.close(grace), listener.release()]).then(() => {}))
+  const close = (grace: number = GRACE): Promise<void> => (closing ??= Promise.all([end(grace), listener.release()]).then(() => {}))
   return {
     address: listener.address,
     swap: (next) => {
@@ -44,11 +56,4 @@ export async function serveHttp(application: Application, options: HttpOptions =
     close,
     [Symbol.asyncDispose]: () => close(),
   }
-}
-
-const standardError: Log = {
-  debug() {},
-  info() {},
-  warn: (_, message) => void process.stderr.write(message + '\n'),
-  error: (_, message) => void process.stderr.write(message + '\n'),
 }

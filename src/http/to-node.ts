@@ -65,7 +65,7 @@ function requestOf(req: Mounted, res: ServerResponse, relay: Relay, log: Log): B
     local: endpoint(socket.localAddress, socket.localPort),
     errors: { write: (text) => log.warn({ method, target }, text.trimEnd()) },
     scope: relay.scope,
-    ...(req.httpVersionMinor === 1 && { inform: (status, headers) => inform(res, status, headers) }),
+    ...(req.httpVersion !== '1.0' && { inform: (status, headers) => inform(res, status, headers) }),
   })
 }
 
@@ -132,7 +132,7 @@ class ResponseWire implements Wire {
   abort(): void {
     const { socket } = this.#req
     // To HTTP/1.0 the end of the connection is the end of the body: only a reset tells.
-    if (this.#req.httpVersionMinor === 0 && socket.remoteAddress !== undefined) socket.resetAndDestroy()
+    if (this.#req.httpVersion === '1.0' && socket.remoteAddress !== undefined && !('encrypted' in socket)) socket.resetAndDestroy()
     else socket.destroy()
   }
 }

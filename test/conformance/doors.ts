@@ -3,6 +3,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { once } from 'node:events'
 import { createServer, request as httpRequest, type IncomingMessage } from 'node:http'
+import { connect as connectHttp2, constants, type ClientHttp2Session } from 'node:http2'
+import { request as httpsRequest } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +12,7 @@ import type { Address, Application } from '../../src/core/index.ts'
 import { fastcgi, serveFastCgi } from '../../src/fastcgi/index.ts'
 import { serveHttp, toNode } from '../../src/http/index.ts'
 import { serveMemory } from '../../src/testing/index.ts'
+import { CertificateFolder } from '../certificates.ts'
 import type { Behaviour } from './behaviours.ts'
 
 /** What a client sends. */
@@ -95,6 +98,87 @@ const http: Door = {
   },
 }
 
+const silent = { debug() {}, info() {}, warn() {}, error() {} }
+
+/** A door with TLS. The certificate is made as it opens. */
+async function openTls(application: Application): Promise<{ address: Address; close(grace?: number): Promise<void> }> {
+  const folder = new CertificateFolder()
+  const server = await serveHttp(application, { tls: folder.make('door', ['test.example']), log: silent })
+  return {
+    address: server.address,
+    close: async (grace) => {
+      await server.close(grace)
+      folder.remove()
+    },
+  }
+}
+
+const https: Door = {
+  name: 'https',
+  open: async (application) => {
+    const { address, close } = await openTls(application)
+    return { ask: (asked) => askHttp(address, asked, httpsRequest), close }
+  },
+}
+
+const http2: Door = {
+  name: 'http2',
+  lacks: { status: 'HTTP/2 has no reason phrases' },
+  open: async (application) => {
+    const { address, close } = await openTls(application)
+    const client = connectHttp2(`https://127.0.0.1:${'port' in address ? address.port : 0}`, { rejectUnauthorized: false })
+    client.on('error', () => {})
+    return {
+      ask: (asked) => askHttp2(client, asked),
+      close: async (grace) => {
+        client.close()
+        await close(grace)
+      },
+    }
+  },
+}
+
+function askHttp2(client: ClientHttp2Session, asked: Asked): Promise<Got> {
+  const { target, method = 'GET', headers = {}, body } = asked
+  const length = typeof body === 'string' || Buffer.isBuffer(body) ? { 'content-length': Buffer.byteLength(body) } : {}
+  const fields = { ':path': target, ':method': method, ':authority': 'test.example', ...headers, ...length }
+  const stream = client.request(fields, { endStream: body === undefined })
+  const pieces: Buffer[] = []
+  const informed: number[] = []
+  let got: readonly string[] = []
+  let trailers: string[] = []
+  let status = 0
+  let received = 0
+  let ended = false
+  const leave = (): void => stream.close(constants.NGHTTP2_CANCEL)
+  if (asked.leaveAt !== undefined) setTimeout(leave, asked.leaveAt)
+  stream.on('headers', (interim) => informed.push(Number(interim[':status'])))
+  stream.on('response', (...all: unknown[]) => {
+    status = Number((all[0] as Record<string, unknown>)[':status'])
+    got = (all[2] as string[] | undefined) ?? []
+  })
+  stream.on('trailers', (list) => (trailers = Object.entries(list).flatMap(([name, value]) => [name, String(value)])))
+  stream.on('data', (chunk: Buffer) => {
+    pieces.push(chunk)
+    received += chunk.length
+    if (asked.leaveAfter !== undefined && received >= asked.leaveAfter) leave()
+    if (asked.pause !== undefined && pieces.length === 1) {
+      stream.pause()
+      setTimeout(() => stream.resume(), asked.pause)
+    }
+  })
+  stream.on('end', () => (ended = true))
+  stream.on('error', () => {})
+  if (Array.isArray(body)) for (const chunk of body as Buffer[]) stream.write(chunk)
+  if (body !== undefined) stream.end(Array.isArray(body) ? undefined : body)
+  return new Promise((resolve) => {
+    stream.on('close', () => {
+      const whole = ended && stream.rstCode === constants.NGHTTP2_NO_ERROR
+      resolve({ status, reason: '', headers: got, body: Buffer.concat(pieces), pieces, trailers, informed, whole })
+    })
+  })
+}
+
 /** Node's own server, with the application as its listener. */
 const node: Door = {
   name: 'node (toNode)',
@@ -137,13 +221,17 @@ const fastCgi: Door = {
 
 const NOTHING: Got = { status: 0, reason: '', headers: [], body: Buffer.alloc(0), pieces: [], trailers: [], informed: [], whole: false }
 
-function askHttp(address: Address, asked: Asked): Promise<Got> {
+/** Only node:https looks at it. */
+const INSECURE: object = { rejectUnauthorized: false }
+
+function askHttp(address: Address, asked: Asked, open: typeof httpRequest = httpRequest): Promise<Got> {
   const { target, method = 'GET', headers = {}, body } = asked
   return new Promise((resolve, reject) => {
     const chunked = Array.isArray(body)
     const length = body === undefined || chunked ? {} : { 'Content-Length': String(Buffer.byteLength(body as Buffer)) }
     const to = 'path' in address ? { socketPath: address.path } : { host: address.host, port: address.port }
-    const outgoing = httpRequest({ ...to, method, path: target, headers: { Host: 'test.example', ...headers, ...length }, agent: false })
+    const fields = { Host: 'test.example', ...headers, ...length }
+    const outgoing = open({ ...to, method, path: target, headers: fields, agent: false, ...INSECURE })
     const informed: number[] = []
     let response: IncomingMessage | undefined
     outgoing.on('information', (information) => informed.push(information.statusCode))
@@ -191,4 +279,4 @@ function askHttp(address: Address, asked: Asked): Promise<Got> {
   })
 }
 
-export const doors: readonly Door[] = [memory, http, node, fastCgi]
+export const doors: readonly Door[] = [memory, http, https, http2, node, fastCgi]

@@ -1,0 +1,134 @@
+// The HTTP/2 side of the door (RFC 9113): sessions come from TLS, each stream is one request. Frames, flow control and header
+// compression are node's; what a client may take is decided here.
+
+import { constants, createServer } from 'node:http2'
+import type { Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+import { GatewayError, describe } from '../core/index.ts'
+import type { Log } from '../core/index.ts'
+import type { Door } from './door.ts'
+import { Http2Exchange } from './http2-exchange.ts'
+import { endpoint } from './connection.ts'
+import type { Endpoint } from '../core/index.ts'
+
+/** Bytes that a client may send ahead on one stream, and on all of a connection: the default of 64 KiB makes long ways slow. */
+const STREAM_WINDOW = 262_144
+const CONNECTION_WINDOW = 1_048_576
+
+/** One connection. */
+export class Http2Session {
+  readonly door: Door
+  readonly session: ServerHttp2Session
+  readonly remote: Endpoint
+  readonly local: Endpoint
+  streams = 0
+  /** Requests that the client took back before they were answered, less those that were answered. */
+  #resets = 0
+  readonly #log: Log
+
+  constructor(door: Door, session: ServerHttp2Session, socket: TLSSocket, log: Log) {
+    this.door = door
+    this.session = session
+    this.#log = log
+    this.remote = endpoint(socket.remoteAddress, socket.remotePort)
+    this.local = door.local ?? endpoint(socket.localAddress, socket.localPort)
+  }
+
+  /** A stream is over. A client that asks and takes back, over and over, costs work and no window (CVE-2023-44487). */
+  over(answered: boolean): void {
+    this.streams--
+    if (answered) this.#resets = Math.max(0, this.#resets - 1)
+    else if (++this.#resets > this.door.limits.streamResets && !this.session.destroyed) {
+      this.#log.warn(
+        { remote: this.remote.address },
+        `http: a client took back ${this.#resets} HTTP/2 requests before they were answered (limits.streamResets); its connection was ended`,
+      )
+      this.session.destroy(new Error('http: too many requests taken back'), constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    }
+  }
+}
+
+export class Http2Door {
+  readonly #door: Door
+  readonly #log: Log
+  readonly #server: Http2Server
+  readonly #sessions: Map<ServerHttp2Session, Http2Session> = new Map()
+  #coming: TLSSocket | undefined
+
+  constructor(door: Door, log: Log) {
+    this.#door = door
+    this.#log = log
+    const { limits } = door
+    const server = (this.#server = createServer({
+      settings: {
+        maxConcurrentStreams: limits.streams,
+        maxHeaderListSize: limits.headerBytes,
+        initialWindowSize: STREAM_WINDOW,
+        enablePush: false,
+      },
+      // Beyond it node resets the stream; up to it the number of fields is ours to refuse, with a status.
+      maxHeaderListPairs: limits.headers * 2 + 8,
+      maxSessionInvalidFrames: 100,
+      maxSessionRejectedStreams: 100,
+    }))
+    server.on('session', (session) => this.#onSession(session))
+    // The fields as they came are an argument that node's types do not know.
+    const take = (stream: ServerHttp2Stream, _: unknown, __: unknown, list: readonly string[]): void => this.#onStream(stream, list)
+    server.on('stream', take as (stream: ServerHttp2Stream) => void)
+    server.on('sessionError', (error) => log.debug({}, `http: an HTTP/2 connection failed: ${describe(error)}`))
+  }
+
+  take(socket: TLSSocket): void {
+    this.#coming = socket
+    this.#server.emit('connection', socket)
+    this.#coming = undefined
+  }
+
+  /** Tells every client to come no more, lets what runs finish, and ends what is left after the grace. */
+  async close(grace: number): Promise<void> {
+    const all = [...this.#sessions.keys()]
+    const closed = Promise.all(
+      all.map(
+        (session) => new Promise<void>((resolve) => (session.closed && session.destroyed ? resolve() : session.once('close', resolve))),
+      ),
+    )
+    for (const session of all) session.close()
+    let timer: NodeJS.Timeout | undefined
+    const deadline = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, grace)
+    })
+    await Promise.race([deadline, closed])
+    clearTimeout(timer)
+    for (const session of all) session.destroy()
+  }
+
+  #onSession(session: ServerHttp2Session): void {
+    const socket = this.#coming
+    if (socket === undefined || this.#door.closing) {
+      session.destroy()
+      return
+    }
+    const { idleTimeout } = this.#door.limits
+    const of = new Http2Session(this.#door, session, socket, this.#log)
+    this.#sessions.set(session, of)
+    session.on('close', () => this.#sessions.delete(session))
+    session.setLocalWindowSize(CONNECTION_WINDOW)
+    if (idleTimeout > 0) {
+      session.setTimeout(idleTimeout, () => {
+        if (of.streams === 0) session.close()
+      })
+    }
+  }
+
+  #onStream(stream: ServerHttp2Stream, list: readonly string[]): void {
+    // Whatever happens to it is told by `close`.
+    stream.on('error', () => {})
+    const session = stream.session === undefined ? undefined : this.#sessions.get(stream.session as ServerHttp2Session)
+    if (session === undefined) {
+      stream.destroy(new GatewayError('CLIENT_GONE', { status: 499, message: 'http: an HTTP/2 stream without its connection' }))
+      return
+    }
+    session.streams++
+    new Http2Exchange(session, stream, list, this.#log).run()
+  }
+}
