@@ -15,6 +15,7 @@ const ALL = [
   'fpm',
   'http',
   'middleware',
+  'node',
   'php',
   'process',
   'programs',
@@ -36,6 +37,7 @@ const MATRIX: Record<string, readonly string[]> = {
   testing: CORE,
   process: ['core'],
   cgi: ['core', 'process'],
+  node: ['core', 'http'],
   wsgi: ['core', 'process'],
   php: ['core', 'fastcgi', 'process'],
   programs: ['core', 'fastcgi', 'process'],
@@ -49,7 +51,7 @@ const MATRIX: Record<string, readonly string[]> = {
 }
 
 /** These stand alone: no package from npm. */
-const BARE = ['core', 'fastcgi', 'scgi', 'http', 'cgi', 'wsgi', 'process', 'php', 'programs', 'testing']
+const BARE = ['node', 'core', 'fastcgi', 'scgi', 'http', 'cgi', 'wsgi', 'process', 'php', 'programs', 'testing']
 
 /** Above this, ask why: near 300 is the aim. */
 const LINES = 340

@@ -1,0 +1,5 @@
+// The face of `viaduct/node`: JavaScript apps in this process.
+
+export { loadApp } from './load-app.ts'
+export type { LoadAppOptions } from './load-app.ts'
+export type { AppKind } from './detect.ts'
