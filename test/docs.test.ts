@@ -12,7 +12,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { has } from './peers.ts'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const pages = ['README.md', 'docs/serve.md', 'docs/library.md', 'docs/fastcgi.md']
+const pages = ['README.md', 'docs/serve.md', 'docs/library.md', 'docs/fastcgi.md', 'docs/node-apps.md', 'docs/tls.md']
 
 interface Block {
   readonly language: string
@@ -51,7 +51,7 @@ function expectLines(output: string, expected: readonly string[]): void {
 const scratch = mkdtempSync(join(root, 'test', '.docs-'))
 afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
-describe.skipIf(!has('php-cgi', 'curl'))('what the documentation shows', () => {
+describe.skipIf(!has('php-cgi', 'curl', 'openssl'))('what the documentation shows', () => {
   test.each(pages)('the commands of %s do what it says', async (page) => {
     const sh = blocks(page).filter((each) => each.language === 'sh')
     if (sh.length === 0) return
