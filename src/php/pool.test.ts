@@ -7,7 +7,7 @@ import { compose } from '../core/index.ts'
 import type { Backend, Log } from '../core/index.ts'
 import { serveMemory } from '../testing/index.ts'
 import { phpPool } from './pool.ts'
-import type { PhpPoolOptions } from './pool.ts'
+import type { PhpPoolOptions } from './options.ts'
 
 let root = ''
 beforeAll(() => {
