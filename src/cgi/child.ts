@@ -11,15 +11,15 @@ import {
   describe,
   discard,
   emptyBody,
+  encodeHead as encodeAnswerHead,
+  hasHeader,
   isBodyless,
   isFieldValue,
-  isToken,
   pump,
-  sameName,
   statusOf,
   toByteString,
 } from '../core/index.ts'
-import type { Application, ByteStream, GatewayResponse, HeaderList } from '../core/index.ts'
+import type { Application, ByteStream, GatewayResponse } from '../core/index.ts'
 import { ChildRequest, contentLengthOf, parseEnvironment } from './child-request.ts'
 import type { Environment } from './child-request.ts'
 
@@ -81,12 +81,9 @@ async function answer(application: Application, env: Environment, scope: Scope, 
   }
 }
 
-// These are about a connection of which this program knows nothing, or mean something to the server (RFC 3875, 6.3).
-const NEVER = ['status', 'connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'te', 'trailer', 'upgrade']
-
-/** The header block of an answer. Throws CONTRACT for a field that would not be one. */
+/** The header block of an answer. Throws CONTRACT for a field that would not be one, or a length that is not the body's. */
 export function encodeHead(response: GatewayResponse): string {
-  const { internal } = response
+  const { internal, body, headers } = response
   if (internal !== undefined) {
     // A local redirect has no other field (RFC 3875, 6.2.2).
     if ('redirect' in internal && isFieldValue(internal.redirect)) return `Location: ${internal.redirect}\r\n\r\n`
@@ -95,33 +92,13 @@ export function encodeHead(response: GatewayResponse): string {
       message: 'cgi: serveCgi: an internal result that a CGI program cannot ask its server for',
     })
   }
-  const reason = response.reason ?? ''
-  let head = `Status: ${line(response.status, isFieldValue(reason) ? reason : '')}\r\n`
-  for (const [name, value] of pairs(response.headers)) {
-    if (!isToken(name) || !isFieldValue(value)) {
-      throw new GatewayError('CONTRACT', { status: 500, message: `cgi: serveCgi: not a header field: ${JSON.stringify(name)}` })
-    }
-    if (!NEVER.some((each) => sameName(name, each))) head += `${name}: ${value}\r\n`
-  }
-  const length = lengthOf(response)
-  if (
-    length !== undefined &&
-    !isBodyless('GET', response.status) &&
-    !pairs(response.headers).some(([name]) => sameName(name, 'content-length'))
-  ) {
-    head += `Content-Length: ${length}\r\n`
-  }
-  return head + '\r\n'
+  // To HEAD, null may stand for a body of any length.
+  const length = body === null && hasHeader(headers, 'content-length') ? undefined : lengthOf(response)
+  return encodeAnswerHead(response, length).text
 }
 
-function line(status: number, reason = ''): string {
-  return `${status} ${reason || (STATUS_CODES[status] ?? 'Unknown')}`
-}
-
-function pairs(list: HeaderList): [string, string][] {
-  const out: [string, string][] = []
-  for (let i = 0; i < list.length; i += 2) out.push([list[i]!, list[i + 1]!])
-  return out
+function line(status: number): string {
+  return `${status} ${STATUS_CODES[status] ?? 'Unknown'}`
 }
 
 function lengthOf({ body }: GatewayResponse): number | undefined {

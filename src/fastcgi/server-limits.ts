@@ -30,7 +30,7 @@ export interface FastCgiServerLimits {
   readonly abortTimeout: number
 }
 
-export const serverLimits: FastCgiServerLimits = {
+const serverLimits: FastCgiServerLimits = {
   connections: 1024,
   requests: 1024,
   params: 1024 ** 2,

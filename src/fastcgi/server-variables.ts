@@ -32,7 +32,7 @@ export interface Reading {
 }
 
 /** What says which code runs, and with which settings: php-fpm's, uWSGI's, and the file that CGI and PHP would execute. */
-export function isDangerous(name: ByteString): boolean {
+function isDangerous(name: ByteString): boolean {
   switch (name) {
     case 'PHP_VALUE':
     case 'PHP_ADMIN_VALUE':
