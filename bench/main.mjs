@@ -84,7 +84,7 @@ async function runWorkload(name, settings) {
   started.push({ stop: () => temporary.remove() })
   const site = join(folder, 'site')
   mkdirSync(site)
-  layOut(site, { cgi: workload.cgi ?? false })
+  layOut(site, { cgi: workload.cgi ?? false, fcgi: workload.fcgi ?? false })
   const done = []
   try {
     if (name === 'idle') return [await runIdle({ folder, site, settings })]

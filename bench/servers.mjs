@@ -96,6 +96,23 @@ async function bareNode({ folder, site, file }) {
   return together(port, peer)
 }
 
+/** One FastCGI program in C in a pool of Viaduct's, behind its own HTTP door. */
+async function viaductProgram({ folder, site, workers }) {
+  const port = await freePort()
+  const args = [here('program.mjs'), String(port), join(site, 'hello-fcgi'), String(workers)]
+  const peer = await startPeer('viaduct-program', process.execPath, args, { address: { port }, log: join(folder, 'viaduct-program.log') })
+  return together(port, peer)
+}
+
+/** The same program, started and spoken to by lighttpd itself. */
+async function lighttpdProgram({ folder, site, workers }) {
+  const config = `fastcgi.server = ("/" => ((
+  "bin-path" => "${join(site, 'hello-fcgi')}", "socket" => "${join(folder, 'hello')}", "max-procs" => ${workers}, "check-local" => "disable"
+)))`
+  const peer = await startLighttpd({ folder, documentRoot: site, modules: ['mod_fastcgi'], config, name: 'lighttpd-program' })
+  return together(peer.address.port, peer)
+}
+
 export const servers = {
   viaduct: { label: 'Viaduct', start: viaduct },
   'nginx-fpm': { label: 'nginx + php-fpm', start: nginxFpm },
@@ -105,5 +122,7 @@ export const servers = {
   'nginx-fcgiwrap': { label: 'nginx + fcgiwrap', start: nginxFcgiwrap },
   'nginx-static': { label: 'nginx', start: nginxStatic },
   'lighttpd-static': { label: 'lighttpd', start: lighttpdStatic },
+  'viaduct-program': { label: 'Viaduct, program pool', start: viaductProgram },
+  'lighttpd-program': { label: 'lighttpd mod_fastcgi', start: lighttpdProgram },
   'bare-node': { label: 'bare node:http', start: bareNode },
 }

@@ -49,6 +49,16 @@ int main(void) {
 }
 `
 
+const fcgiProgram = `#include <fcgiapp.h>
+int main(void) {
+  FCGX_Request request;
+  FCGX_Init();
+  FCGX_InitRequest(&request, 0, 0);
+  while (FCGX_Accept_r(&request) == 0) FCGX_FPrintF(request.out, "Content-Type: text/plain\\r\\n\\r\\nHello, World!\\n");
+  return 0;
+}
+`
+
 /** The CGI programs that are scripts, by name. Those whose interpreter is not installed are left out. */
 function scripts() {
   const programs = { 'hello-sh': `#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\nHello, World!\\n'\n` }
@@ -63,14 +73,19 @@ function scripts() {
   return programs
 }
 
-/** Lays out the site in `folder`: PHP scripts, files of 1 KiB and 10 MiB, and cgi-bin/ when `cgi` is set. */
-export function layOut(folder, { cgi = false } = {}) {
+/** Lays out the site in `folder`: PHP scripts, files of 1 KiB and 10 MiB, cgi-bin/ when `cgi` is set, a FastCGI program when `fcgi` is. */
+export function layOut(folder, { cgi = false, fcgi = false } = {}) {
   for (const [name, text] of Object.entries(pages)) writeFileSync(join(folder, name), text)
   writeFileSync(join(folder, 'small.txt'), 'x'.repeat(1023) + '\n')
   writeFileSync(join(folder, 'large.bin'), Buffer.alloc(10 * MiB, '0123456789abcde\n'))
   // The idle workload serves this one: no interpreter belongs to it, so no pool stands beside the server that is weighed.
   mkdirSync(join(folder, 'static'))
   writeFileSync(join(folder, 'static', 'small.txt'), 'x'.repeat(1023) + '\n')
+  if (fcgi) {
+    const program = join(folder, '..', 'hello-fcgi.c')
+    writeFileSync(program, fcgiProgram)
+    execFileSync(requireProgram('gcc', 'cc'), ['-O2', '-o', join(folder, 'hello-fcgi'), program, '-lfcgi'])
+  }
   if (!cgi) return
   const bin = join(folder, 'cgi-bin')
   mkdirSync(bin, { recursive: true })

@@ -22,7 +22,7 @@ const download = (body) => body.length === 10 * MiB && body.subarray(0, 16).toSt
 const page = (body) => body.length > 18_000 && body.length < 24_000 && body.includes('</table>')
 
 /**
- * name -> { about, cgi?, cases: (site) => [{ title, path, body?, correct, servers, file?, programs? }] }. A case is one table. `file`
+ * name -> { about, cgi?, fcgi?, cases: (site) => [{ title, path, body?, correct, servers, file?, programs? }] }. A case is one table. `file`
  * is what bare node:http answers with; `programs` says that each request starts a program; `compare` in place of `servers` names paths
  * of one Viaduct that are held against each other.
  */
@@ -54,6 +54,11 @@ export const workloads = {
         servers: cgiPeers,
         programs: true,
       })),
+  },
+  'fcgi-c': {
+    about: 'a FastCGI program in C on libfcgi',
+    fcgi: true,
+    cases: () => [{ title: 'fcgi-c', path: '/', correct: exactly(greeting), servers: ['viaduct-program', 'lighttpd-program'] }],
   },
   'static-small': {
     about: 'a file of 1 KiB, beside node:http with a constant answer',
