@@ -1,6 +1,7 @@
 // Makes out of the configuration's schema what must agree with it: config.schema.json for editors, the type in
 // src/config/config.ts, and the tables of docs/configuration.md, below its mark. Needs a build (npm run build).
 // With --check it writes nothing, names what is not as it should be and exits 1: a test does that. --dist PATH: another build.
+import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -117,6 +118,16 @@ const reference = [
   "Viaduct's own environment. It is read when the application is built, so a reload reads it again, and it is never printed.\n",
 ].join('\n')
 
+// The formatter looks at every file of src: what is written here must be as it would have it.
+function formatted(path, text) {
+  return execFileSync('npx', ['oxfmt', `--stdin-filepath=${path}`], {
+    cwd: root,
+    input: text,
+    encoding: 'utf8',
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+}
+
 function without(object, key) {
   const { [key]: _, ...rest } = object
   return rest
@@ -130,7 +141,7 @@ if (!page.includes(MARK)) throw new Error('docs/configuration.md has lost its ma
 
 const outputs = {
   'config.schema.json': `${JSON.stringify({ $schema: schema.$schema, title: 'Configuration of Viaduct', ...schema }, null, 2)}\n`,
-  'src/config/config.ts': types,
+  'src/config/config.ts': formatted('src/config/config.ts', types),
   'docs/configuration.md': `${page.slice(0, page.indexOf(MARK))}${MARK}\n${reference}`,
 }
 
