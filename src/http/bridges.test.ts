@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
 import express from 'express'
 import { Hono } from 'hono'
 import { streamSSE } from 'hono/streaming'
@@ -73,6 +74,18 @@ describe('fromNode and toNode', () => {
 })
 
 const pathOf = (request: Request): Response => new Response(new URL(request.url).pathname)
+
+test('hono on its own Node adapter is a listener like any other', async () => {
+  const app = new Hono()
+  app.post('/upload', async (c) => c.json({ length: (await c.req.arrayBuffer()).byteLength }))
+  app.get('/large', (c) => c.body('x'.repeat(500_000)))
+  const server = serveMemory(lint(fromNode(getRequestListener(app.fetch))))
+  const upload = await server.request({ method: 'POST', target: '/upload', body: Buffer.alloc(300_000) })
+  expect(upload.body.toString()).toBe('{"length":300000}')
+  const large = await server.request({ target: '/large', reader: 'slow' })
+  expect([large.body.length, large.outcome.kind]).toEqual([500_000, 'sent'])
+  await server.close()
+})
 
 describe('a fetch handler', () => {
   test('gets the request as a Request', async () => {

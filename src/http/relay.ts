@@ -254,6 +254,6 @@ function mismatch(declared: number, fact: string): GatewayError {
   return new GatewayError('BODY_LENGTH_MISMATCH', { status: 500, message: `http: Content-Length is ${declared} bytes, ${fact}` })
 }
 
-export function gone(): GatewayError {
+function gone(): GatewayError {
   return new GatewayError('CLIENT_GONE', { status: 499, message: 'http: the client has gone before its answer was whole' })
 }

@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
-const at = (path: string): string => new URL(path, import.meta.url).pathname
+const fixture = new URL('../../test/fixtures/uncaught.mjs', import.meta.url).pathname
+const dist = new URL('../../dist', import.meta.url).pathname
 
 // In a process of its own: vitest has listeners for such errors.
 test('an error that an app lets go uncaught ends its request alone, and one of nobody ends the process', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'viaduct-node-'))
-  const child = spawn(process.execPath, [at('../../test/fixtures/uncaught.mjs'), at('../../dist'), join(folder, 'app.mjs')], {
+  const child = spawn(process.execPath, [fixture, dist, join(folder, 'app.mjs')], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const exited = once(child, 'exit')
