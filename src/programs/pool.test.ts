@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -257,6 +258,22 @@ describe.skipIf(!hasC)('a pool of a C program on libfcgi', () => {
     ['more to spare than there may be', { type: 'dynamic', max: 4, minSpare: 1, maxSpare: 5 }],
   ])('workers: %s are refused', (_, workers) => {
     expect(() => programPool({ command: 'x', workers: workers! })).toThrowError(expect.objectContaining({ code: 'CONFIG' }) as Error)
+  })
+
+  test('leaves no process behind, however its own ends', async () => {
+    const dist = new URL('../../dist/programs/index.js', import.meta.url).href
+    const source = `import { programPool } from ${JSON.stringify(dist)}
+const pool = programPool({ command: ${JSON.stringify(join(folder, 'program'))}, workers: 2, scheduling: 'normal' })
+await pool.ready()
+console.log('ready')
+setInterval(() => {}, 1000)`
+    const owner = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'] })
+    await once(owner.stdout, 'data')
+    const children = readFileSync(`/proc/${owner.pid}/task/${owner.pid}/children`, 'latin1').trim().split(' ').map(Number)
+    const programs = children.filter((pid) => readFileSync(`/proc/${pid}/comm`, 'latin1').trim() === 'program')
+    expect(programs).toHaveLength(2)
+    owner.kill('SIGKILL')
+    await until(() => programs.every((pid) => !alive(pid)))
   })
 
   test('leaves no file behind', async () => {
