@@ -2,7 +2,7 @@
 // A line `#> text` (in ts `//> text`) is what the commands before it must have printed.
 
 import { execFileSync, spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -12,7 +12,16 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { has } from './peers.ts'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const pages = ['README.md', 'docs/serve.md', 'docs/library.md', 'docs/fastcgi.md', 'docs/node-apps.md', 'docs/tls.md']
+const pages = [
+  'README.md',
+  'docs/serve.md',
+  'docs/library.md',
+  'docs/fastcgi.md',
+  'docs/node-apps.md',
+  'docs/tls.md',
+  'docs/configuration.md',
+  ...readdirSync(join(root, 'docs/recipes')).map((name) => `docs/recipes/${name}`),
+]
 
 interface Block {
   readonly language: string
