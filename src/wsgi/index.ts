@@ -1,7 +1,8 @@
 // The face of `viaduct/wsgi`: Python applications as a pool, and the shape of PEP 3333 for TypeScript.
 
 export { wsgiPool } from './pool.ts'
-export type { WsgiCounts, WsgiLimits, WsgiPool, WsgiPoolOptions } from './pool.ts'
+export type { WsgiPool } from './pool.ts'
+export type { WsgiCounts, WsgiLimits, WsgiPoolOptions } from './options.ts'
 export { WSGI_FILES, describeWsgi, findPython, pythonVersion } from './find.ts'
 export type { WsgiDescription } from './find.ts'
 export { wsgi } from './application.ts'

@@ -4,87 +4,18 @@
 // wait behind a slow one; so what a worker has not started when it has been silent for two milliseconds is taken back and given to
 // others. A request is sent only when its whole body is here: slow uploads hold no worker.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { GatewayError, backend, spool } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
-import { WELL, openGuard, restart } from '../process/index.ts'
-import type { Guard, RestartMemory } from '../process/index.ts'
 import { Call } from './call.ts'
-import { findPython, locate } from './find.ts'
+import { Crew } from './crew.ts'
 import type { Line } from './line.ts'
+import { LIMITS, silent } from './options.ts'
+import type { WsgiCounts, WsgiLimits, WsgiPoolOptions } from './options.ts'
 import { Queue } from './queue.ts'
-import { ShapeTable } from './shapes.ts'
-import { Worker } from './worker.ts'
-
-export interface WsgiPoolOptions {
-  /**
-   * The application: `module:callable`, `module:factory()`, a module that has `application`, `app`, `create_app` or `make_app`, or the
-   * path of a file that does. Django's manage.py is one.
-   */
-  readonly app: string
-  /** For the log and for messages. Default: `app`. */
-  readonly name?: string
-  /** The application's folder: working folder of the workers, first on sys.path. Default: that of the file, else ours. */
-  readonly folder?: string
-  /** Default: that of a `venv` or `.venv` in the folder, else `python3` on PATH. */
-  readonly python?: string
-  /** Processes. Default 2. */
-  readonly workers?: number
-  /** Of each process: for applications that wait for others, at a price for those that compute. Default 1. */
-  readonly threads?: number
-  /** Requests that may be with one worker, the one that runs included. With several threads it is 1. Default 8. */
-  readonly depth?: number
-  /** Added to the workers' environment, which has PATH, HOME, TZ, TMPDIR and the language of ours and nothing else. */
-  readonly env?: Readonly<Record<string, string>>
-  /** SCHED_BATCH keeps a worker from throwing the server off its core in the middle of its work. Default `batch`, where `chrt` is. */
-  readonly scheduling?: 'batch' | 'normal'
-  readonly limits?: Partial<WsgiLimits>
-  readonly log?: Log
-  /** Kills the workers should this process vanish. Default: one of its own. */
-  readonly guard?: Guard
-}
-
-export interface WsgiLimits {
-  /** Requests that may wait for a worker. Default 512. */
-  readonly queue: number
-  /** Milliseconds a request may wait. Default 30,000. */
-  readonly queueTimeout: number
-  /** Milliseconds an application may say nothing: before its answer, and between two blocks. Then 504, and the worker is killed. Default 60,000. */
-  readonly silence: number
-  /** Bytes of a request body. Default 1 GiB. */
-  readonly body: number
-  /** Bytes of a request body kept in memory; beyond it goes to a file. Default 2 MiB. */
-  readonly bodyMemory: number
-  /** Milliseconds until a worker must have loaded the application. Default 30,000. */
-  readonly start: number
-}
-
-/** What a pool is doing. */
-export interface WsgiCounts {
-  /** Processes that are ready. */
-  readonly workers: number
-  /** Requests that run, one a thread at most. */
-  readonly running: number
-  /** Requests that are with a worker and wait behind another. */
-  readonly prefetched: number
-  readonly waiting: number
-  /** Requests that were taken back from a worker that was busy with another, since the start. */
-  readonly returned: number
-}
+import type { Worker } from './worker.ts'
 
 export interface WsgiPool extends Backend {
   counts(): WsgiCounts
-}
-
-const LIMITS: WsgiLimits = {
-  queue: 512,
-  queueTimeout: 30_000,
-  silence: 60_000,
-  body: 1024 ** 3,
-  bodyMemory: 2 * 1024 ** 2,
-  start: 30_000,
 }
 
 /** Milliseconds between two looks at workers that have several requests, and the silence after which one is asked for the rest. */
@@ -92,8 +23,6 @@ const WATCH = 1
 const PATIENCE = 2
 /** Milliseconds after which a request is worth a look whether its client is still there. */
 const LOOK = 100
-
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 /** A Python application. Rejects in `ready()` with the last line of the traceback and its place when it cannot be loaded. */
 export function wsgiPool(options: WsgiPoolOptions): WsgiPool {
@@ -108,15 +37,10 @@ export function wsgiPool(options: WsgiPoolOptions): WsgiPool {
 class Pool {
   readonly ready: Promise<void>
   readonly #name: string
-  readonly #options: WsgiPoolOptions
   readonly #limits: WsgiLimits
   readonly #log: Log
-  readonly #guard: Guard
-  readonly #sockets: string
-  readonly #place: { readonly application: string; readonly folder: string }
-  readonly #shapes = new ShapeTable()
+  readonly #crew: Crew
   readonly #queue = new Queue()
-  readonly #workers = new Set<Worker>()
   /** Of the workers that are ready. */
   #lines: Line[] = []
   #watch: NodeJS.Timeout | undefined
@@ -128,14 +52,21 @@ class Pool {
   #drained: (() => void) | undefined
 
   constructor(options: WsgiPoolOptions) {
-    this.#options = options
     this.#name = options.name ?? options.app
     this.#limits = { ...LIMITS, ...options.limits }
     this.#log = options.log ?? silent
-    this.#place = locate(options.app, options.folder)
-    this.#guard = options.guard ?? openGuard()
-    this.#sockets = mkdtempSync(join(tmpdir(), 'viaduct-wsgi-'))
-    this.ready = this.#start()
+    this.#crew = new Crew(options, this.#name, this.#limits, {
+      joined: (worker) => this.#joined(worker),
+      failed: (error) => this.#failed(error),
+      left: (worker) => this.#retire(worker),
+      freed: () => this.#pump(),
+      returned: (_, calls) => this.#back(calls),
+      lost: (worker, ran, calls, error) => this.#lost(worker, ran, calls, error),
+    })
+    this.ready = this.#crew.start().catch((error: unknown) => {
+      void this.close(0)
+      throw error
+    })
     // Whoever awaits `ready` hears of it; a pool nobody waits for reports through its log and its answers.
     this.ready.catch(() => {})
   }
@@ -249,7 +180,7 @@ class Pool {
       } else if (now - call.since >= LOOK) call.look()
     }
     let busy = this.#queue.size > 0
-    for (const worker of this.#workers) {
+    for (const worker of this.#crew.workers) {
       for (const line of worker.lines) {
         if (line.calls.length === 0) continue
         busy = true
@@ -278,65 +209,13 @@ class Pool {
 
   // ---- workers
 
-  async #start(): Promise<void> {
-    const results = await Promise.allSettled(Array.from({ length: this.#size }, async () => this.#spawn(WELL).ready))
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed === undefined) return
-    void this.close(0)
-    throw failed.reason
-  }
-
-  get #size(): number {
-    return this.#options.workers ?? 2
-  }
-
-  #spawn(memory: RestartMemory): Worker {
-    const threads = this.#options.threads ?? 1
-    const worker: Worker = new Worker(
-      {
-        name: this.#name,
-        python: this.#options.python ?? findPython(this.#place.folder),
-        application: this.#place.application,
-        folder: this.#place.folder,
-        threads,
-        multiprocess: this.#size > 1,
-        // What is queued in a thread other than the first cannot be taken back: signals come to the first alone.
-        depth: threads > 1 ? 1 : (this.#options.depth ?? 8),
-        env: this.#options.env ?? {},
-        scheduling: this.#options.scheduling ?? 'batch',
-        sockets: this.#sockets,
-        start: this.#limits.start,
-        silence: this.#limits.silence,
-        shapes: this.#shapes,
-        guard: this.#guard,
-        log: this.#log,
-      },
-      {
-        freed: () => this.#pump(),
-        returned: (_, calls) => this.#back(calls),
-        lost: (from, ran, calls, error) => this.#lost(from, ran, calls, error),
-      },
-    )
-    this.#workers.add(worker)
-    worker.ready.then(
-      () => this.#joined(worker),
-      (error: GatewayError) => this.#failed(error),
-    )
-    void worker.exited.then(() => this.#exited(worker, memory))
-    return worker
-  }
-
   #joined(worker: Worker): void {
-    if (worker.exit !== undefined || this.#closing !== undefined) return
     this.#unfit = undefined
     this.#lines = [...this.#lines, ...worker.lines]
-    this.#log.info({ app: this.#name, pid: worker.pid }, `wsgi: worker ${worker.pid} serves ${worker.loaded} with Python ${worker.version}`)
     this.#pump()
   }
 
   #failed(error: GatewayError): void {
-    if (this.#closing !== undefined) return
-    this.#log.error({ app: this.#name }, error.message)
     if (this.#lines.length > 0) return
     // Nobody is there to serve those that wait, and the next try may fail like this one.
     this.#unfit = error
@@ -390,42 +269,18 @@ class Pool {
     this.#requeue(calls)
   }
 
-  #exited(worker: Worker, memory: RestartMemory): void {
-    this.#workers.delete(worker)
-    this.#retire(worker)
-    if (this.#closing !== undefined) return
-    const { exit } = worker
-    const { delay, memory: next } = restart(memory, performance.now())
-    this.#log.warn(
-      { app: this.#name, pid: worker.pid },
-      `wsgi: worker ${worker.pid} ended with ${exit?.signal ?? `status ${exit?.code}`}; starting another one in ${delay} ms`,
-    )
-    setTimeout(() => this.#again(next), delay).unref()
-  }
-
-  #again(memory: RestartMemory): void {
-    if (this.#closing !== undefined) return
-    try {
-      this.#spawn(memory)
-    } catch (error) {
-      this.#log.error({ app: this.#name }, error instanceof Error ? error.message : String(error))
-      const { delay, memory: next } = restart(memory, performance.now())
-      setTimeout(() => this.#again(next), Math.max(delay, 1000)).unref()
-    }
-  }
-
   // ---- the end
 
   counts(): WsgiCounts {
     let running = 0
     let inAll = 0
-    for (const worker of this.#workers) {
+    for (const worker of this.#crew.workers) {
       for (const line of worker.lines) {
         inAll += line.calls.length
         if (line.calls.length > 0) running++
       }
     }
-    const workers = new Set([...this.#workers].filter((worker) => worker.lines.some((line) => this.#lines.includes(line)))).size
+    const workers = new Set([...this.#crew.workers].filter((worker) => worker.lines.some((line) => this.#lines.includes(line)))).size
     return { workers, running, prefetched: inAll - running, waiting: this.#queue.size, returned: this.#returned }
   }
 
@@ -458,11 +313,8 @@ class Pool {
     }
     clearTimeout(this.#watch)
     clearTimeout(this.#sweep)
-    const workers = [...this.#workers]
     this.#lines = []
-    await Promise.all(workers.map((worker) => worker.stop(worker.lines.some((line) => line.calls.length > 0) ? 0 : 2000)))
-    rmSync(this.#sockets, { recursive: true, force: true })
-    if (this.#options.guard === undefined) this.#guard.close()
+    await this.#crew.stop()
   }
 }
 

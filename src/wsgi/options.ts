@@ -1,0 +1,71 @@
+// What can be said about a pool, and what is assumed where nothing is.
+
+import type { Log } from '../core/index.ts'
+import type { Guard } from '../process/index.ts'
+
+export interface WsgiPoolOptions {
+  /**
+   * The application: `module:callable`, `module:factory()`, a module that has `application`, `app`, `create_app` or `make_app`, or the
+   * path of a file that does. Django's manage.py is one.
+   */
+  readonly app: string
+  /** For the log and for messages. Default: `app`. */
+  readonly name?: string
+  /** The application's folder: working folder of the workers, first on sys.path. Default: that of the file, else ours. */
+  readonly folder?: string
+  /** Default: that of a `venv` or `.venv` in the folder, else `python3` on PATH. */
+  readonly python?: string
+  /** Processes. Default 2. */
+  readonly workers?: number
+  /** Of each process: for applications that wait for others, at a price for those that compute. Default 1. */
+  readonly threads?: number
+  /** Requests that may be with one worker, the one that runs included. With several threads it is 1. Default 8. */
+  readonly depth?: number
+  /** Added to the workers' environment, which has PATH, HOME, TZ, TMPDIR and the language of ours and nothing else. */
+  readonly env?: Readonly<Record<string, string>>
+  /** SCHED_BATCH keeps a worker from throwing the server off its core in the middle of its work. Default `batch`, where `chrt` is. */
+  readonly scheduling?: 'batch' | 'normal'
+  readonly limits?: Partial<WsgiLimits>
+  readonly log?: Log
+  /** Kills the workers should this process vanish. Default: one of its own. */
+  readonly guard?: Guard
+}
+
+export interface WsgiLimits {
+  /** Requests that may wait for a worker. Default 512. */
+  readonly queue: number
+  /** Milliseconds a request may wait. Default 30,000. */
+  readonly queueTimeout: number
+  /** Milliseconds an application may say nothing: before its answer, and between two blocks. Then 504, and the worker is killed. Default 60,000. */
+  readonly silence: number
+  /** Bytes of a request body. Default 1 GiB. */
+  readonly body: number
+  /** Bytes of a request body kept in memory; beyond it goes to a file. Default 2 MiB. */
+  readonly bodyMemory: number
+  /** Milliseconds until a worker must have loaded the application. Default 30,000. */
+  readonly start: number
+}
+
+/** What a pool is doing. */
+export interface WsgiCounts {
+  /** Processes that are ready. */
+  readonly workers: number
+  /** Requests that run, one a thread at most. */
+  readonly running: number
+  /** Requests that are with a worker and wait behind another. */
+  readonly prefetched: number
+  readonly waiting: number
+  /** Requests that were taken back from a worker that was busy with another, since the start. */
+  readonly returned: number
+}
+
+export const LIMITS: WsgiLimits = {
+  queue: 512,
+  queueTimeout: 30_000,
+  silence: 60_000,
+  body: 1024 ** 3,
+  bodyMemory: 2 * 1024 ** 2,
+  start: 30_000,
+}
+
+export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
