@@ -4,7 +4,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { VERSION } from '../core/index.ts'
+import { GatewayError, VERSION } from '../core/index.ts'
 import type { Address } from '../core/index.ts'
 import { ListenError, describeListen, supervise } from '../runtime/index.ts'
 import type { ListenSpec } from '../runtime/index.ts'
@@ -14,6 +14,7 @@ import { blame } from './blame.ts'
 import { coloursOf } from './colours.ts'
 import { checkAccessFile, formatFor, openLogs } from './log.ts'
 import type { LogOptions } from './log.ts'
+import { readConfig } from './read-config.ts'
 import { serveOptions } from './serve-options.ts'
 import type { ServeOptions } from './serve-options.ts'
 import type { FrontReport, FrontSpec } from './site.ts'
@@ -73,16 +74,18 @@ export async function serve(parsed: Parsed, earlySignals: () => NodeJS.Signals[]
 
 /** A text is the reason why nothing can be served. */
 async function setUp(options: ServeOptions): Promise<Setup | string> {
-  const file = options.config ?? (options.named ? undefined : await configHere())
+  const file = options.config ?? (options.named ? undefined : configHere())
   return file === undefined ? ofFolder(options) : ofFile(file, options)
 }
 
 const CONFIG_NAMES = ['json', 'mjs', 'js', 'ts'].map((extension) => `viaduct.config.${extension}`)
 
-async function configHere(): Promise<string | undefined> {
-  if (!CONFIG_NAMES.some((name) => existsSync(name))) return undefined
-  const { findConfig } = await import('../config/index.ts')
-  return findConfig(process.cwd())
+/** Of two nobody knows which is meant. */
+function configHere(): string | undefined {
+  const found = CONFIG_NAMES.filter((name) => existsSync(name))
+  if (found.length > 1)
+    throw new UsageError(`there are ${found.length} configurations here (${found.join(', ')}); name one with -c, or the folder`)
+  return found[0] === undefined ? undefined : resolve(found[0])
 }
 
 function ofFolder({ folder }: ServeOptions): Setup | string {
@@ -112,9 +115,8 @@ async function ofFile(file: string, { given, config }: ServeOptions): Promise<Se
       config === undefined ? `${file} is served; to serve its folder as it is: viaduct serve .` : 'with -c the configuration says it'
     throw new UsageError(`--${first} is for a folder; ${whence}`)
   }
-  const { loadConfig, ConfigError } = await import('../config/index.ts')
   try {
-    const { plan } = await loadConfig(file)
+    const { plan } = await readConfig(file)
     const listen = given.listen ?? plan.listeners.map((each) => each.listen)
     const pidFile = given.pidFile ?? plan.pidFile
     return {
@@ -126,7 +128,7 @@ async function ofFile(file: string, { given, config }: ServeOptions): Promise<Se
       spec: { file, listeners: listen.map(describeListen), fixed: given.listen !== undefined, log: given.log },
     }
   } catch (error) {
-    if (error instanceof ConfigError) return error.message
+    if (error instanceof GatewayError) return error.message
     throw error
   }
 }

@@ -10,6 +10,7 @@ import { describeListen } from '../runtime/index.ts'
 import type { FrontContext, FrontParts, InheritedSocket } from '../runtime/index.ts'
 import { openLogs } from './log.ts'
 import type { LogOptions } from './log.ts'
+import { readConfig } from './read-config.ts'
 
 /** Plain data: what the supervisor wants to be served. */
 export interface FrontSpec {
@@ -55,7 +56,7 @@ export async function buildFront(given: unknown, context: FrontContext): Promise
 /** `lost`: why the file could not be used, where something else is served. */
 async function load(spec: FrontSpec, { alone }: FrontContext): Promise<{ loaded: Loaded; lost?: string }> {
   try {
-    const loaded = await loadConfig(spec.file, spec.config)
+    const loaded = await (spec.config === undefined ? readConfig(spec.file) : loadConfig(spec.file, spec.config))
     checkListeners(spec, loaded)
     return { loaded }
   } catch (error) {

@@ -25,6 +25,8 @@ export interface CheckOptions {
   readonly folder: string
   /** Where programs are looked for. Default: PATH of this process. */
   readonly path?: string
+  /** The schema has nothing to say about it: it was asked before, or the configuration is our own. Default false. */
+  readonly known?: boolean
 }
 
 export type Checked = { readonly plan: ServerPlan } | { readonly problems: readonly Problem[] }
@@ -33,9 +35,8 @@ export type Checked = { readonly plan: ServerPlan } | { readonly problems: reado
 export async function checkConfig(value: unknown, options: CheckOptions): Promise<Checked> {
   const problems: Problem[] = []
   const tell = (problem: Problem): void => void problems.push(problem)
-  const parsed = schema.safeParse(value)
-  const issues = parsed.success ? [] : parsed.error.issues
-  problems.push(...fromIssues(issues, value, jsonSchema() as SchemaNode))
+  const issues = options.known === true ? [] : (schema().safeParse(value).error?.issues ?? [])
+  if (issues.length > 0) problems.push(...fromIssues(issues, value, jsonSchema() as SchemaNode))
   // Where the schema found something, nothing at, above or below it is looked at: a value is not of the type it should be.
   // Names that do not exist are told, and else ignored.
   const faulty = issues.filter((issue) => issue.code !== 'unrecognized_keys').map((issue) => issue.path as Path)

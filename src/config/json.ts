@@ -13,7 +13,7 @@ export interface ParsedJson {
 }
 
 /** Where the text stops being JSON (RFC 8259). */
-export class JsonError extends Error {}
+class JsonError extends Error {}
 
 /** Throws JsonError, whose message says what was expected, and in which line and column. */
 export function parseJson(text: string): ParsedJson {

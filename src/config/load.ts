@@ -48,11 +48,11 @@ export interface Loaded {
   readonly plan: ServerPlan
 }
 
-/** Reads a file, or takes `config` as what stands in it. Rejects with ConfigError for mistakes. */
-export async function loadConfig(file: string, config?: unknown, path?: string): Promise<Loaded> {
+/** Reads a file, or takes `config` as what stood in it when it was read before. Rejects with ConfigError for mistakes. */
+export async function loadConfig(file: string, config?: Config): Promise<Loaded> {
   const absolute = resolve(file)
   const { value, lines, problems = [] }: Written = config === undefined ? await readConfig(absolute) : { value: config }
-  const checked = await checkConfig(value, { folder: dirname(absolute), ...(path !== undefined && { path }) })
+  const checked = await checkConfig(value, { folder: dirname(absolute), known: config !== undefined })
   const all = [...problems, ...('problems' in checked ? checked.problems : [])]
   if ('problems' in checked || all.length > 0)
     throw new ConfigError(absolute, lines === undefined ? all : all.map((each) => withLine(each, lines)))

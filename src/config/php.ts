@@ -51,12 +51,12 @@ export function phpMembers(): Record<string, z.ZodType> {
       '`batch` keeps a worker that wakes up from interrupting the server; where the system has no `chrt`, `normal` is used.',
       'batch',
     ),
-    limits: may(LIMITS.schema, 'Limits of the pool.'),
+    limits: may(LIMITS.schema(), 'Limits of the pool.'),
   }
 }
 
 /** A pool that can be started. */
-export interface PhpPoolPlan {
+interface PhpPoolPlan {
   /** Absolute path of php-cgi. */
   readonly file: string
   readonly workers: number

@@ -45,7 +45,7 @@ export function programMembers(): Record<string, z.ZodType> {
     authorization: may(yes(), 'Pass the Authorization header on (RFC 3875, 4.1.18 advises against it).', false),
     queryArguments: may(yes(), 'Hand a query without `=` to the program as arguments (RFC 3875, 4.4).', false),
     nph: may(yes(), 'Run programs whose name begins with `nph-`.', false),
-    limits: may(LIMITS.schema, 'Limits of the programs.'),
+    limits: may(LIMITS.schema(), 'Limits of the programs.'),
   }
 }
 

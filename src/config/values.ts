@@ -3,7 +3,15 @@
 // The error text of each schema is the "expected" half of a message; what was got, and where, is added by problems.ts. No
 // schema changes what it reads: a configuration that has been checked is still the data that was written.
 
-import { z } from 'zod'
+import { createRequire } from 'node:module'
+import type { z } from 'zod'
+
+let loaded: typeof z | undefined
+
+/** Loaded when the first schema is made: it is large, and who only serves makes none. */
+export function zod(): typeof z {
+  return (loaded ??= (createRequire(import.meta.url)('zod') as { z: typeof z }).z)
+}
 
 /** Milliseconds: a number of seconds, or text with a unit: `30`, `"500ms"`, `"2m"`. */
 export type Duration = number | string
@@ -16,24 +24,24 @@ const DURATION = /^\d+(?:\.\d+)?(?:ms|s|m|h)?$/
 const SIZE = /^\d+(?:\.\d+)?(?:[KMG]i?)?B?$/i
 
 export function text(expected: string): z.ZodType<string> {
-  return z.string({ error: expected }).min(1, { error: expected })
+  return zod().string({ error: expected }).min(1, { error: expected })
 }
 
 export function anyText(expected: string): z.ZodType<string> {
-  return z.string({ error: expected })
+  return zod().string({ error: expected })
 }
 
 export function whole(least: number, most: number = Number.MAX_SAFE_INTEGER): z.ZodType<number> {
   const error = most === Number.MAX_SAFE_INTEGER ? `a whole number from ${least}` : `a whole number from ${least} to ${most}`
-  return z.int({ error }).min(least, { error }).max(most, { error })
+  return zod().int({ error }).min(least, { error }).max(most, { error })
 }
 
 export function yes(): z.ZodType<boolean> {
-  return z.boolean({ error: 'true or false' })
+  return zod().boolean({ error: 'true or false' })
 }
 
 export function choice<T extends string>(...choices: readonly [T, ...T[]]): z.ZodType<T> {
-  return z.enum(choices as unknown as [T, ...T[]], { error: oneOf(choices) })
+  return zod().enum(choices as unknown as [T, ...T[]], { error: oneOf(choices) })
 }
 
 /** `a`, `a or b`, `a, b or c`, quoted. */
@@ -44,30 +52,33 @@ export function oneOf(choices: readonly string[]): string {
 
 /** Of these there is one each: they have a name in the JSON Schema, and in the types made from it. */
 function named<T>(id: string, make: () => z.ZodType<T>): () => z.ZodType<T> {
-  const schema = make().meta({ id })
-  return () => schema
+  let schema: z.ZodType<T> | undefined
+  return () => (schema ??= make().meta({ id }))
 }
 
 export const duration: () => z.ZodType<Duration> = named('Duration', () => {
   const error = 'a duration: seconds, or text such as "500ms", "30s" or "5m"'
   // setTimeout takes no more than 31 bits of milliseconds.
-  return z.union([z.number({ error }).min(0, { error }).max(2_000_000, { error }), z.string({ error }).regex(DURATION, { error })], {
-    error,
-  })
+  return zod().union(
+    [zod().number({ error }).min(0, { error }).max(2_000_000, { error }), zod().string({ error }).regex(DURATION, { error })],
+    {
+      error,
+    },
+  )
 })
 
 export const size: () => z.ZodType<Size> = named('Size', () => {
   const error = 'a size: bytes, or text such as "64K", "8M" or "1G"'
-  return z.union([z.int({ error }).min(0, { error }), z.string({ error }).regex(SIZE, { error })], { error })
+  return zod().union([zod().int({ error }).min(0, { error }), zod().string({ error }).regex(SIZE, { error })], { error })
 })
 
 export const secret: () => z.ZodType<Secret> = named('Secret', () => {
   const error = 'text, { "file": "/path" } or { "env": "NAME" }'
-  return z.union(
+  return zod().union(
     [
-      z.string({ error }),
-      z.strictObject({ file: text('the path of a file') }, { error }),
-      z.strictObject({ env: text('the name of a variable') }, { error }),
+      zod().string({ error }),
+      zod().strictObject({ file: text('the path of a file') }, { error }),
+      zod().strictObject({ env: text('the name of a variable') }, { error }),
     ],
     { error },
   )
@@ -75,15 +86,15 @@ export const secret: () => z.ZodType<Secret> = named('Secret', () => {
 
 /** One or a list of at least one. */
 export function many<T>(item: z.ZodType<T>, expected: string): z.ZodType<T | T[]> {
-  return z.union([item, list(item, expected).min(1, { error: expected })], { error: expected })
+  return zod().union([item, list(item, expected).min(1, { error: expected })], { error: expected })
 }
 
 export function list<T>(item: z.ZodType<T>, expected: string): z.ZodArray<z.ZodType<T>> {
-  return z.array(item, { error: expected })
+  return zod().array(item, { error: expected })
 }
 
 export function record<T>(value: z.ZodType<T>, expected: string): z.ZodType<Record<string, T>> {
-  return z.record(z.string(), value, { error: expected })
+  return zod().record(zod().string(), value, { error: expected })
 }
 
 /** A group with a name, as `named`. */
@@ -92,7 +103,7 @@ export function namedGroup(id: string, shape: Readonly<Record<string, z.ZodType>
 }
 
 export function group(shape: Readonly<Record<string, z.ZodType>>, expected = 'an object'): z.ZodObject {
-  return z.strictObject(shape, { error: expected }) as unknown as z.ZodObject
+  return zod().strictObject(shape, { error: expected }) as unknown as z.ZodObject
 }
 
 /** A member that may be left out: what it is for, and what it is then. */
@@ -127,7 +138,7 @@ export type Measure = 'duration' | 'size' | 'count'
 
 /** The schema of a group of limits, and how it is read. */
 export interface LimitsGroup<Name extends string> {
-  readonly schema: z.ZodObject
+  schema(): z.ZodObject
   /** As the library has them: bytes, milliseconds, counts. */
   read(given: Readonly<Record<string, number | string | undefined>> | undefined): Partial<Record<Name, number>>
 }
@@ -137,10 +148,12 @@ export function limits<Name extends string>(
   table: Readonly<Record<Name, readonly [measure: Measure, description: string, fallback: number | string | undefined]>>,
 ): LimitsGroup<Name> {
   const measures: Readonly<Record<Measure, () => z.ZodType>> = { duration, size, count: () => whole(0) }
-  const shape: Record<string, z.ZodType> = {}
-  for (const [name, [measure, description, fallback]] of entries(table)) shape[name] = may(measures[measure](), description, fallback)
   return {
-    schema: group(shape),
+    schema() {
+      const shape: Record<string, z.ZodType> = {}
+      for (const [name, [measure, description, fallback]] of entries(table)) shape[name] = may(measures[measure](), description, fallback)
+      return group(shape)
+    },
     read(given = {}) {
       const out: Partial<Record<Name, number>> = {}
       for (const [name, [measure]] of entries(table)) {

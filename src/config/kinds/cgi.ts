@@ -1,13 +1,12 @@
 // `cgi`: one program, or each program of a folder, started for each request (RFC 3875).
 
-import { z } from 'zod'
 import { derive, fromByteString, toByteString } from '../../core/index.ts'
 import { hasDotSegment } from '../../static/index.ts'
 import { buildPrograms, describePrograms, programMembers, programVariables } from '../programs.ts'
 import { interpreterOf } from '../interpreter.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
-import { group, list, may, text, yes } from '../values.ts'
+import { group, list, may, text, yes, zod } from '../values.ts'
 import { silent } from './kind.ts'
 import type { Log } from '../../core/index.ts'
 import type { ProgramPlan, ProgramSettings } from '../programs.ts'
@@ -37,28 +36,29 @@ interface CgiPlan {
 export const programs: Kind<CgiSettings, CgiPlan> = {
   kind: 'cgi',
   summary: 'CGI programs: one (`script`), or every one of a folder (`root`). What follows a program in the path is PATH_INFO.',
-  schema: group({
-    kind: z.literal('cgi'),
-    root: may(text('the path of a folder'), 'A folder of programs: every file of it with the execute bit is one.'),
-    script: may(text('the path of a program'), 'One program that answers everything; instead of `root`.'),
-    interpreter: may(
-      list(text('a word'), 'a list of words: a program and its arguments').min(1, {
-        error: 'a list of words: a program and its arguments',
-      }),
-      'A program that is given each script as its last argument: for scripts without an execute bit. With `root` it needs `extensions`.',
-    ),
-    extensions: may(
-      list(text('a suffix such as ".pl"'), 'a list of suffixes'),
-      'Suffixes of files that are programs. Default: every file.',
-    ),
-    index: may(
-      list(text('the name of a program'), 'a list of names'),
-      'Programs that show a folder, the first that exists. Default: none.',
-      [],
-    ),
-    symlinks: may(yes(), 'Symbolic links may lead out of the folder.', false),
-    ...programMembers(),
-  }),
+  schema: () =>
+    group({
+      kind: zod().literal('cgi'),
+      root: may(text('the path of a folder'), 'A folder of programs: every file of it with the execute bit is one.'),
+      script: may(text('the path of a program'), 'One program that answers everything; instead of `root`.'),
+      interpreter: may(
+        list(text('a word'), 'a list of words: a program and its arguments').min(1, {
+          error: 'a list of words: a program and its arguments',
+        }),
+        'A program that is given each script as its last argument: for scripts without an execute bit. With `root` it needs `extensions`.',
+      ),
+      extensions: may(
+        list(text('a suffix such as ".pl"'), 'a list of suffixes'),
+        'Suffixes of files that are programs. Default: every file.',
+      ),
+      index: may(
+        list(text('the name of a program'), 'a list of names'),
+        'Programs that show a folder, the first that exists. Default: none.',
+        [],
+      ),
+      symlinks: may(yes(), 'Symbolic links may lead out of the folder.', false),
+      ...programMembers(),
+    }),
 
   async describe(settings, scope) {
     const { kind: _, root, script, interpreter, extensions = [''], index = [], symlinks = false, ...rest } = settings

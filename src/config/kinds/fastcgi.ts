@@ -1,6 +1,5 @@
 // `fastcgi`: an application that somebody else started, at the other end of a socket: php-fpm, or any FastCGI program.
 
-import { z } from 'zod'
 import { derive, enumerate, toByteString } from '../../core/index.ts'
 import { fastcgi, parseAddress } from '../../fastcgi/index.ts'
 import { hasExtension } from '../../php/index.ts'
@@ -8,7 +7,7 @@ import { EXTENSIONS } from '../describe.ts'
 import { maskSecret, readSecrets } from '../secrets.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
-import { choice, duration, group, limits, list, may, milliseconds, must, record, secret, text, whole, yes } from '../values.ts'
+import { choice, duration, group, limits, list, may, milliseconds, must, record, secret, text, whole, yes, zod } from '../values.ts'
 import { silent } from './kind.ts'
 import type { Backend, ByteString, GatewayRequest, Log } from '../../core/index.ts'
 import type { FastCgiLimits } from '../../fastcgi/index.ts'
@@ -53,37 +52,42 @@ const LIMITS: LimitsGroup<keyof FastCgiLimits> = limits<keyof FastCgiLimits>({
 export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
   kind: 'fastcgi',
   summary: 'A FastCGI application that runs already: php-fpm, or any other. Connections are kept, bounded and reused.',
-  schema: group({
-    kind: z.literal('fastcgi'),
-    address: must(text('an address such as "127.0.0.1:9000" or "unix:/run/app.sock"'), 'Where it listens: `HOST:PORT` or `unix:/path`.'),
-    root: may(
-      text('the path of a folder'),
-      'A folder of scripts that both sides see: files are looked up here, and the application is told which one it is.',
-    ),
-    documentRoot: may(
-      text('a path'),
-      'The same, for an application that sees other files than we do: nothing is looked up, SCRIPT_FILENAME is this and the path.',
-    ),
-    script: may(text('a path'), 'SCRIPT_FILENAME of every request: a front controller. Nothing is looked up.'),
-    index: may(list(text('the name of a script'), 'a list of names'), 'With `root`: what shows a folder.', ['index.php']),
-    extensions: may(list(text('a suffix such as ".php"'), 'a list of suffixes'), 'With `root`: suffixes of scripts.', EXTENSIONS),
-    symlinks: may(yes(), 'With `root`: symbolic links may lead out of it.', false),
-    connections: may(whole(1), 'Connections at a time: no more than the application has workers.', 8),
-    keep: may(yes(), 'Use connections for more than one request.', true),
-    queue: may(whole(0), 'Requests that may wait for a connection; the next one gets 503.', 512),
-    queueTimeout: may(duration(), 'How long a request may wait for a connection before it gets 503.', '30s'),
-    connectTimeout: may(duration(), 'How long to wait for a connection to be made.', '5s'),
-    idleTimeout: may(duration(), 'How long an unused connection is kept.', '15s'),
-    body: may(
-      choice('spool', 'stream'),
-      '`spool`: a request body is whole before a connection is taken. `stream`: it is sent as it comes.',
-      'spool',
-    ),
-    onCut: may(choice('close', 'drain'), 'When a client leaves: close the connection, or read the answer to its end to keep it.', 'close'),
-    localRedirects: may(yes(), 'A `Location: /path` alone is answered by the site itself, not sent to the client.', false),
-    variables: may(record(secret(), 'variables: names and values'), 'More variables (FastCGI parameters) for every request.'),
-    limits: may(LIMITS.schema, 'Limits of the application.'),
-  }),
+  schema: () =>
+    group({
+      kind: zod().literal('fastcgi'),
+      address: must(text('an address such as "127.0.0.1:9000" or "unix:/run/app.sock"'), 'Where it listens: `HOST:PORT` or `unix:/path`.'),
+      root: may(
+        text('the path of a folder'),
+        'A folder of scripts that both sides see: files are looked up here, and the application is told which one it is.',
+      ),
+      documentRoot: may(
+        text('a path'),
+        'The same, for an application that sees other files than we do: nothing is looked up, SCRIPT_FILENAME is this and the path.',
+      ),
+      script: may(text('a path'), 'SCRIPT_FILENAME of every request: a front controller. Nothing is looked up.'),
+      index: may(list(text('the name of a script'), 'a list of names'), 'With `root`: what shows a folder.', ['index.php']),
+      extensions: may(list(text('a suffix such as ".php"'), 'a list of suffixes'), 'With `root`: suffixes of scripts.', EXTENSIONS),
+      symlinks: may(yes(), 'With `root`: symbolic links may lead out of it.', false),
+      connections: may(whole(1), 'Connections at a time: no more than the application has workers.', 8),
+      keep: may(yes(), 'Use connections for more than one request.', true),
+      queue: may(whole(0), 'Requests that may wait for a connection; the next one gets 503.', 512),
+      queueTimeout: may(duration(), 'How long a request may wait for a connection before it gets 503.', '30s'),
+      connectTimeout: may(duration(), 'How long to wait for a connection to be made.', '5s'),
+      idleTimeout: may(duration(), 'How long an unused connection is kept.', '15s'),
+      body: may(
+        choice('spool', 'stream'),
+        '`spool`: a request body is whole before a connection is taken. `stream`: it is sent as it comes.',
+        'spool',
+      ),
+      onCut: may(
+        choice('close', 'drain'),
+        'When a client leaves: close the connection, or read the answer to its end to keep it.',
+        'close',
+      ),
+      localRedirects: may(yes(), 'A `Location: /path` alone is answered by the site itself, not sent to the client.', false),
+      variables: may(record(secret(), 'variables: names and values'), 'More variables (FastCGI parameters) for every request.'),
+      limits: may(LIMITS.schema(), 'Limits of the application.'),
+    }),
 
   describe(settings, scope) {
     const { kind: _, ...plan } = settings

@@ -1,6 +1,5 @@
 // `folder`: files, PHP and CGI programs by what is in a folder, as `viaduct serve FOLDER` serves it.
 
-import { z } from 'zod'
 import { hasDotSegment } from '../../static/index.ts'
 import { describeFolder } from '../describe.ts'
 import { lazy } from '../lazy.ts'
@@ -8,7 +7,7 @@ import { buildPhp, phpMembers, phpVariables } from '../php.ts'
 import { buildPrograms, programMembers, programVariables } from '../programs.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
-import { group, list, may, must, text, yes } from '../values.ts'
+import { group, list, may, must, text, yes, zod } from '../values.ts'
 import { silent } from './kind.ts'
 import type { Log } from '../../core/index.ts'
 import type { SitePlan } from '../describe.ts'
@@ -29,17 +28,18 @@ interface FolderSettings {
 export const folder: Kind<FolderSettings, SitePlan> = {
   kind: 'folder',
   summary: 'A folder as `viaduct serve FOLDER` serves it: files, `*.php`, `cgi-bin/` and `*.cgi`, with `index.php` as front controller.',
-  schema: group({
-    kind: z.literal('folder'),
-    root: must(text('the path of a folder'), 'The folder.'),
-    index: may(list(text('the name of a file'), 'a list of names'), 'What shows a folder, the first that exists.', [
-      'index.html',
-      'index.php',
-    ]),
-    symlinks: may(yes(), 'Symbolic links may lead out of the folder.', false),
-    php: may(group(phpMembers()), 'The pool that runs its PHP.'),
-    cgi: may(group(programMembers()), 'How its programs are run.'),
-  }),
+  schema: () =>
+    group({
+      kind: zod().literal('folder'),
+      root: must(text('the path of a folder'), 'The folder.'),
+      index: may(list(text('the name of a file'), 'a list of names'), 'What shows a folder, the first that exists.', [
+        'index.html',
+        'index.php',
+      ]),
+      symlinks: may(yes(), 'Symbolic links may lead out of the folder.', false),
+      php: may(group(phpMembers()), 'The pool that runs its PHP.'),
+      cgi: may(group(programMembers()), 'How its programs are run.'),
+    }),
 
   async describe(settings, scope) {
     const root = scope.folder('root', settings.root)

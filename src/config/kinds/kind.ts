@@ -65,7 +65,7 @@ export interface Kind<Settings extends { readonly kind: string }, Plan> {
   /** One line for the documentation. */
   readonly summary: string
   /** A strict object with `kind`, and a description for each member. */
-  readonly schema: z.ZodObject
+  schema(): z.ZodObject
   describe(settings: Settings, scope: DescribeScope): Promise<Described<Plan>>
   /** Throws CONFIG where a secret has gone meanwhile. */
   build(plan: Plan, scope: BuildScope): Backend

@@ -1,12 +1,11 @@
 // `php`: the scripts of a folder, in a pool of workers, and none of its other files.
 
-import { z } from 'zod'
 import { EXTENSIONS } from '../describe.ts'
 import { buildPhp, describePhp, phpMembers, phpVariables } from '../php.ts'
 import { lack } from '../interpreter.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
-import { group, list, may, must, text, yes } from '../values.ts'
+import { group, list, may, must, text, yes, zod } from '../values.ts'
 import { hasExtension } from '../../php/index.ts'
 import { silent } from './kind.ts'
 import type { Log } from '../../core/index.ts'
@@ -35,14 +34,15 @@ export const php: Kind<ScriptSettings, ScriptPlan> = {
   kind: 'php',
   summary:
     'PHP scripts of a folder, run by a pool of php-cgi workers. Other files of the folder are not sent: a `static` application beside it does that.',
-  schema: group({
-    kind: z.literal('php'),
-    root: must(text('the path of a folder'), 'The folder of the scripts: DOCUMENT_ROOT.'),
-    index: may(list(text('the name of a script'), 'a list of names'), 'What shows a folder, the first that exists.', ['index.php']),
-    extensions: may(list(text('a suffix such as ".php"'), 'a list of suffixes'), 'Suffixes of files that are run.', EXTENSIONS),
-    symlinks: may(yes(), 'Symbolic links may lead out of the folder.', false),
-    ...phpMembers(),
-  }),
+  schema: () =>
+    group({
+      kind: zod().literal('php'),
+      root: must(text('the path of a folder'), 'The folder of the scripts: DOCUMENT_ROOT.'),
+      index: may(list(text('the name of a script'), 'a list of names'), 'What shows a folder, the first that exists.', ['index.php']),
+      extensions: may(list(text('a suffix such as ".php"'), 'a list of suffixes'), 'Suffixes of files that are run.', EXTENSIONS),
+      symlinks: may(yes(), 'Symbolic links may lead out of the folder.', false),
+      ...phpMembers(),
+    }),
 
   async describe(settings, scope) {
     const { kind: _, root: given, index = ['index.php'], extensions = EXTENSIONS, symlinks = false, ...pool } = settings

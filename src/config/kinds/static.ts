@@ -1,8 +1,7 @@
 // `static`: files, and nothing that runs.
 
-import { z } from 'zod'
 import { hasDotSegment, isHidden, staticFiles } from '../../static/index.ts'
-import { group, list, may, must, text, yes } from '../values.ts'
+import { group, list, may, must, text, yes, zod } from '../values.ts'
 import type { Kind } from './kind.ts'
 
 interface StaticSettings {
@@ -21,12 +20,13 @@ interface StaticPlan {
 export const files: Kind<StaticSettings, StaticPlan> = {
   kind: 'static',
   summary: 'Files: types, ETag, ranges, precompressed forms (`.br`, `.gz`). Dotfiles and sources of programs are never sent.',
-  schema: group({
-    kind: z.literal('static'),
-    root: must(text('the path of a folder'), 'The folder.'),
-    index: may(list(text('the name of a file'), 'a list of names'), 'What shows a folder, the first that exists.', ['index.html']),
-    symlinks: may(yes(), 'Symbolic links may lead out of the folder.', false),
-  }),
+  schema: () =>
+    group({
+      kind: zod().literal('static'),
+      root: must(text('the path of a folder'), 'The folder.'),
+      index: may(list(text('the name of a file'), 'a list of names'), 'What shows a folder, the first that exists.', ['index.html']),
+      symlinks: may(yes(), 'Symbolic links may lead out of the folder.', false),
+    }),
 
   describe({ root, index = ['index.html'], symlinks = false }, scope) {
     const plan = { root: scope.folder('root', root), index, symlinks }
