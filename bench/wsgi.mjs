@@ -46,7 +46,16 @@ const cases = [
 async function viaduct({ folder, app, workers }) {
   const port = await freePort()
   const front = fileURLToPath(new URL('wsgi-front.mjs', import.meta.url))
-  const args = [front, String(port), join(folder, app, 'wsgi.py'), PYTHON, String(workers)]
+  // The settings of a front of the command line.
+  const args = [
+    '--max-semi-space-size=16',
+    '--no-parallel-scavenge',
+    front,
+    String(port),
+    join(folder, app, 'wsgi.py'),
+    PYTHON,
+    String(workers),
+  ]
   return [await startPeer('viaduct', process.execPath, args, { address: { port }, log: join(folder, 'viaduct.log') })]
 }
 

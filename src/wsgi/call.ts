@@ -68,8 +68,8 @@ export class Call {
 
   // ---- the answer
 
-  /** All of it. */
-  answer(head: AnswerHead, body: Uint8Array | null): void {
+  /** All of it; text is ASCII. */
+  answer(head: AnswerHead, body: Uint8Array | string | null): void {
     if (this.settled) return
     if (isBodyless(this.request.method, head.status)) {
       // To HEAD: a body that is there says how long that of GET is. The head is shared by all answers that look like it.
@@ -170,7 +170,7 @@ export class Call {
     this.#signal = undefined
   }
 
-  #settle(head: AnswerHead, body: Uint8Array | Channel | null): void {
+  #settle(head: AnswerHead, body: Uint8Array | string | Channel | null): void {
     this.settled = true
     if (this.#signal !== undefined) this.#unlook()
     this.#resolve({ status: head.status, reason: head.reason, headers: head.headers, body })

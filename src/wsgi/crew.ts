@@ -1,6 +1,7 @@
 // The processes of a pool: started together, each one that ends replaced, and ended together.
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe } from '../core/index.ts'
@@ -129,7 +130,7 @@ export class Crew {
   async stop(): Promise<void> {
     this.#stopping = true
     await Promise.all([...this.workers].map((worker) => worker.stop(busy(worker) ? 0 : PATIENCE)))
-    rmSync(this.#sockets, { recursive: true, force: true })
+    await rm(this.#sockets, { recursive: true, force: true })
     if (this.#ownsGuard) this.#guard.close()
   }
 }

@@ -205,7 +205,7 @@ export class Line implements AnswerSink, CallLine, UploadLine {
 
   answer(head: ByteString, body: Buffer, over: boolean, owned: boolean): void {
     const call = this.#current()
-    if (!call.dropped) call.answer(parseAnswerHead(head), body.length === 0 ? null : this.#keep(body, owned))
+    if (!call.dropped) call.answer(parseAnswerHead(head), body.length === 0 ? null : (asText(body) ?? this.#keep(body, owned)))
     if (over) this.end()
   }
 
@@ -310,6 +310,16 @@ export class Line implements AnswerSink, CallLine, UploadLine {
     const ran = calls[0] !== undefined && !isAfter(calls[0].number, this.#taken) ? calls.shift() : undefined
     this.#owner.lost(this, ran, calls, this.#error)
   }
+}
+
+const TEXT = 2048
+const ASCII = /^[\0-\x7f]*$/
+
+/** A small body as text, if it is ASCII: a door then sends head and body as one string in one piece. */
+function asText(body: Buffer): string | undefined {
+  if (body.length > TEXT) return undefined
+  const text = body.toString('latin1')
+  return ASCII.test(text) ? text : undefined
 }
 
 /** Numbers begin anew after 2^32. */
