@@ -4,7 +4,7 @@ import type { OptionTable } from './arguments.ts'
 import type { CommandHelp } from './help.ts'
 
 const CHOICE: OptionTable = {
-  config: { value: 'FILE', short: 'c', help: 'The configuration (default: the viaduct.config.* of this folder, if there is one)' },
+  config: { value: 'FILE', short: 'c', help: "The configuration (default: this folder's viaduct.config.*, if it has one)" },
   json: { help: 'Print JSON' },
   help: { short: 'h', help: 'This help' },
 }

@@ -62,7 +62,9 @@ Usage
   viaduct <command> [options]
 
 Commands
-  serve  Serve a folder: files, PHP, CGI programs; or what a configuration says
+  serve    Serve a folder: files, PHP, CGI programs; or what a configuration says
+  check    Look for mistakes in a configuration or a folder
+  explain  Tell what would answer a URL, and why, without running it
 
 Options
   -h, --help     This help; after a command, the help of that command

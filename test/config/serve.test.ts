@@ -1,9 +1,11 @@
 // A configuration behind real processes: the same site by folder and by file, reloads under load, files that are broken meanwhile.
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { fastcgi } from '../../src/fastcgi/index.ts'
+import { serveMemory } from '../../src/testing/index.ts'
 import { Clients, MAIN, Program, ask, until } from '../cli/program.ts'
 import { has } from '../peers.ts'
 
@@ -120,6 +122,25 @@ describe('a configuration file', () => {
     expect(told.out).toContain(`B=*** (file ${folder}/token)`)
     const checked = await said('check', '--json')
     for (const text of [told.out, checked.out, program.out, program.err]) expect(text).not.toMatch(/hunter2|from a file/)
+  })
+
+  test('makes of Viaduct the FastCGI application of another web server', async () => {
+    put(
+      'viaduct.config.json',
+      config('', {
+        listeners: ['127.0.0.1:0', { listen: 'unix:./f.sock', protocol: 'fastcgi', mode: '0600' }],
+        applications: { site: { kind: 'folder', root: 'site' } },
+        sites: [{ hosts: ['example.org'], routes: [{ application: 'site' }] }],
+      }),
+    )
+    await serving()
+    expect(statSync(join(folder, 'f.sock')).mode & 0o777).toBe(0o600)
+    await using server = fastcgi({ address: `unix:${folder}/f.sock`, documentRoot: '/elsewhere' })
+    const front = serveMemory(server)
+    const headers = ['Host', 'example.org']
+    expect((await front.request({ target: '/cgi-bin/env/a?b', headers })).body.toString()).toBe('/cgi-bin/env|/a|b|')
+    expect((await front.request({ target: '/sub/a.txt', headers })).body.toString()).toBe('text')
+    expect((await front.request({ target: '/', headers: ['Host', 'other.test'] })).status).toBe(421)
   })
 
   test('with mistakes ends with all of them, and nothing listens', async () => {
@@ -260,5 +281,35 @@ describe('check', () => {
     })
     const { code, out } = await said('check', '-c', 'a.json', '--json')
     expect({ code, ...(JSON.parse(out) as object) }).toMatchObject({ code: 1, ok: false, problems: [{ at: 'grace', line: 1 }] })
+  })
+})
+
+describe('the command line', () => {
+  test.each([
+    [['explain'], 'viaduct: explain: a URL is missing: viaduct explain /index.php\nMore: viaduct explain --help\n'],
+    [['explain', '/', '-X', 'a b'], 'viaduct: explain: --method: "a b" is no method\nMore: viaduct explain --help\n'],
+    [['explain', '/', '-H', 'x'], 'viaduct: explain: --header: expected "Name: value", got "x"\nMore: viaduct explain --help\n'],
+    [['explain', 'http://[x/'], 'viaduct: explain: "http://[x/" is no URL and no path\nMore: viaduct explain --help\n'],
+    [['check', 'a', 'b'], 'viaduct: check: one folder at a time, got "a" and "b"\nMore: viaduct check --help\n'],
+    [['check', 'a', '-c', 'b'], 'viaduct: check: a configuration or a folder, got b and a\nMore: viaduct check --help\n'],
+  ])('%j is a mistake: %s', async (args, err) => {
+    expect(await said(...args)).toEqual({ code: 2, out: '', err })
+  })
+
+  test.each(['check', 'explain'])('%s --help teaches with examples', async (command) => {
+    const { code, out, err } = await said(command, '--help')
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(out).toContain('Examples\n')
+    expect(Math.max(...out.split('\n').map((line) => line.length))).toBeLessThanOrEqual(110)
+  })
+
+  test('explain of a folder needs no configuration, and --json is for programs', async () => {
+    const { code, out } = await said('explain', '/cgi-bin/env/a?b', 'site', '--json', '-X', 'POST', '-H', 'X-A: b')
+    expect(code).toBe(0)
+    expect(JSON.parse(out)).toMatchObject({
+      method: 'POST',
+      application: { name: 'site', kind: 'folder' },
+      answer: { program: join(folder, 'site/cgi-bin/env'), variables: expect.arrayContaining([['HTTP_X_A', 'b']]) as unknown },
+    })
   })
 })
