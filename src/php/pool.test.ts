@@ -238,6 +238,18 @@ describe.skipIf(!has('php-cgi'))('a PHP pool', () => {
     expect((await server.request({ target: '/hello.php' })).status).toBe(200)
   })
 
+  test('a worker that was answering when its leader died is the last of it to go', async () => {
+    const { server, lines } = await open({ workers: 2 })
+    const busy = server.request({ target: '/sleep.php?ms=400' })
+    const idle = Number((await server.request({ target: '/sleep.php?ms=1' })).body.toString())
+    process.kill(Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${idle}/status`, 'utf8'))?.[1]), 'SIGKILL')
+    await until('the leader is missed', () => lines.some((line) => line.message.includes('the leader exited')))
+    const answer = await busy
+    expect(answer.status).toBe(200)
+    await until('both are gone', () => !alive(idle) && !alive(Number(answer.body.toString())))
+    expect((await server.request({ target: '/hello.php' })).status).toBe(200)
+  })
+
   test('an idle worker that is killed is replaced before anybody notices', async () => {
     const { server } = await open({ workers: 1 })
     for (let i = 0; i < 5; i++) {

@@ -137,7 +137,8 @@ class Pool {
         again = first && !taken
         // A connection is reusable only when nothing waits to be written to it: then nobody holds the body any more.
         if (!again) body?.close(reusable)
-        if (reusable) this.#dispatcher.release(worker)
+        // A worker that has lost its leader answers what it was asked, and nothing more.
+        if (reusable && worker.leader.exit === undefined) this.#dispatcher.release(worker)
         else this.#lose(worker, request, error)
       },
     })
