@@ -126,8 +126,18 @@ export function ask(where: string | { readonly socketPath: string }, path: strin
       response.on('error', reject)
       response.on('aborted', () => reject(new Error('the answer was cut')))
     })
-    request.on('error', reject)
+    request.on('error', (error) => reject(Object.assign(error, { reused: request.reusedSocket })))
   })
+}
+
+/** The answer, asked for once more if a kept connection had been closed meanwhile: every client does so (RFC 9112, 9.3.1). */
+async function askAgain(where: string, path: string, agent: http.Agent | undefined): Promise<Answer> {
+  try {
+    return await ask(where, path, agent)
+  } catch (error) {
+    if ((error as { reused?: boolean }).reused !== true) throw error
+    return ask(where, path, agent)
+  }
 }
 
 /** Clients that ask one thing after the other: some on a connection they keep, some on a new one each time. */
@@ -158,13 +168,12 @@ export class Clients {
   async #run(where: string, path: string, agent: http.Agent | undefined): Promise<void> {
     while (!this.#stopped) {
       try {
-        const answer = await ask(where, path, agent)
+        const answer = await askAgain(where, path, agent)
         if (answer.status === 200) this.answered++
         else this.failures.push(answer)
         this.bodies.add(answer.body)
       } catch (error) {
         this.failures.push(error)
-        if (process.env.DBG) console.log(agent !== undefined, performance.now())
         // A server that is gone must not make this a busy loop.
         await new Promise((done) => setTimeout(done, 20))
       }
