@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
-import { launch, lines } from '../process/index.ts'
+import { launch, lines, signalGroup } from '../process/index.ts'
 import type { Exit, Guard, Launched } from '../process/index.ts'
 
 export interface LeaderOptions {
@@ -193,7 +193,7 @@ export class Leader {
     let timer: NodeJS.Timeout | undefined
     await Promise.race([this.exited, new Promise((resolve) => (timer = setTimeout(resolve, grace)))])
     clearTimeout(timer)
-    killGroup(this.pid)
+    signalGroup(this.pid, 'SIGKILL')
     this.#options.guard.forget(this.pid)
     await this.exited
   }
@@ -213,13 +213,5 @@ function descriptors(pid: number): string[] {
   } catch {
     // The process went away while we looked.
     return []
-  }
-}
-
-function killGroup(pgid: number): void {
-  try {
-    process.kill(-pgid, 'SIGKILL')
-  } catch {
-    // Nobody is left in the group.
   }
 }

@@ -3,6 +3,7 @@
 import { constants } from 'node:os'
 import type { Socket } from 'node:net'
 import { GatewayError, describe } from '../core/index.ts'
+import { signalGroup } from './kill.ts'
 import { LineSplitter } from './lines.ts'
 import { encodeJoin, encodeRun } from './spawner-wire.ts'
 import type { FailedStage, ProgramSpec, Report } from './spawner-wire.ts'
@@ -176,13 +177,8 @@ export class Running implements Program {
 
   /** Its helper is no more. */
   lose(how: string): void {
-    if (this.pid !== undefined && !this.gone) {
-      try {
-        process.kill(-this.pid, 'SIGKILL')
-      } catch {
-        // It had gone, and nobody could say so any more.
-      }
-    }
+    // It may have gone, and nobody could say so any more.
+    if (this.pid !== undefined && !this.gone) signalGroup(this.pid, 'SIGKILL')
     const name = this.pid === undefined ? 'was lost at its start' : `(pid ${this.pid}) was killed`
     this.#end({
       ...UNKNOWN,
