@@ -42,7 +42,12 @@ export async function buildFront(given: unknown, context: FrontContext): Promise
   const logs = openLogs({ ...plan.logs, ...spec.log })
   const { log, access } = logs
   if (lost !== undefined) log.error({}, `the configuration cannot be used, and the last one that could goes on: ${lost}`)
-  const application = await buildServer(plan, { log, guard: context.guard, ...(access !== undefined && { access }) })
+  const application = await buildServer(plan, {
+    log,
+    guard: context.guard,
+    strict: !context.alone,
+    ...(access !== undefined && { access }),
+  })
   return {
     application,
     serve: (each, socket) => open(each, socket, spec.fixed ? undefined : plan.listeners[socket.index], plan, log),
@@ -97,7 +102,7 @@ function open(
   if (listener?.protocol === 'fastcgi') {
     return serveFastCgi(application, { listen, log, mount: '', ...(listener.allow !== undefined && { allow: listener.allow }) })
   }
-  return serveHttp(application, { listen, log, limits: plan.limits })
+  return serveHttp(application, { listen, log, limits: plan.limits, upgrade: true })
 }
 
 /** Of several applications each line says whose it is. */

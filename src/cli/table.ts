@@ -5,17 +5,26 @@ import type { PlanEntry } from '../config/index.ts'
 import type { Address } from '../core/index.ts'
 import type { Colours } from './colours.ts'
 
-const KINDS: Readonly<Record<string, string>> = { static: 'files', php: 'PHP', cgi: 'CGI' }
+const KINDS: Readonly<Record<string, string>> = {
+  static: 'files',
+  php: 'PHP',
+  cgi: 'CGI',
+  wsgi: 'Python',
+  fcgi: 'FastCGI',
+  node: 'JavaScript',
+}
 
 /** Columns are as wide as their widest cell; a column nobody fills is left out. */
 export function table(entries: readonly PlanEntry[], c: Colours): string {
   const cells = entries.map((row) => [
     row.path,
-    KINDS[row.kind] ?? row.kind,
+    [KINDS[row.kind] ?? row.kind, row.file].filter((part) => part !== undefined).join(' '),
     row.missing === undefined
       ? [row.interpreter, row.version].filter((part) => part !== undefined).join(' ')
       : `${row.missing.what} is missing`,
-    row.workers === undefined || row.missing !== undefined ? '' : `${row.workers} worker${row.workers === 1 ? '' : 's'}`,
+    row.workers === undefined || row.missing !== undefined
+      ? ''
+      : `${row.upTo === true ? 'up to ' : ''}${row.workers} worker${row.workers === 1 ? '' : 's'}`,
   ])
   const widths = cells.reduce((widest, line) => line.map((cell, i) => Math.max(cell.length, widest[i] ?? 0)), [] as number[])
   const paint = [c.bold, (text: string) => text, c.dim, c.dim]

@@ -16,9 +16,13 @@ export interface PlanEntry {
   readonly path: string
   /** `static`, `php`, `cgi` or another kind of application. */
   readonly kind: string
+  /** Of an application in a folder: which of its files it is. */
+  readonly file?: string
   readonly interpreter?: string
   readonly version?: string
   readonly workers?: number
+  /** There may be fewer. */
+  readonly upTo?: true
   readonly missing?: Missing
 }
 

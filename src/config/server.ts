@@ -39,6 +39,8 @@ export interface SiteContext {
   readonly guard?: Guard
   /** Starts programs; asked for when the first program is to run. Default: one for all applications. */
   readonly spawner?: () => Spawner
+  /** What does not come up is a reason for all not to: `ready` rejects. Default: it costs its own requests, and everything else is served. */
+  readonly strict?: boolean
   readonly limits?: { readonly php?: Partial<PhpLimits>; readonly cgi?: Partial<CgiLimits> }
 }
 
@@ -91,12 +93,13 @@ function sharedSpawner(log: Log): { get(): Spawner; close(): Promise<void> } {
   }
 }
 
-function scopeOf(name: string, { log, guard, spawner, limits }: SiteContext): BuildScope {
+function scopeOf(name: string, { log, guard, spawner, strict, limits }: SiteContext): BuildScope {
   return {
     name,
     log,
     ...(guard !== undefined && { guard }),
     ...(spawner !== undefined && { spawner }),
+    ...(strict !== undefined && { strict }),
     ...(limits !== undefined && { limits }),
   }
 }

@@ -13,9 +13,10 @@ export interface Found {
 }
 
 /** @param module what `import()` gave. Throws CONFIG for what is none of the kinds. */
-export function detect(file: string, module: Readonly<Record<string, unknown>>): Found {
-  const app = defaultOf(module)
+export function detect(file: string, module: Readonly<Record<string, unknown>>, name: string = 'default'): Found {
+  const app = name === 'default' ? defaultOf(module) : module[name]
   if (app === undefined || app === null) {
+    if (name !== 'default') throw config(`${file} has no export "${name}"; it has ${Object.keys(module).join(', ') || 'none'}`)
     throw config(`${file} has no default export; export the app (\`export default app\`) and leave listening to the server`)
   }
   const said = module['kind']
@@ -28,7 +29,7 @@ export function detect(file: string, module: Readonly<Record<string, unknown>>):
   const kind = kindOf(app)
   if (kind === undefined) {
     throw config(
-      `the default export of ${file} is none of: a function, an object with a fetch function, an express, koa or fastify app, an http.Server`,
+      `the ${name === 'default' ? 'default export' : `export "${name}"`} of ${file} is none of: a function, an object with a fetch function, an express, koa or fastify app, an http.Server`,
     )
   }
   return { kind, app }

@@ -13,12 +13,14 @@ import type { Owner } from './uncaught.ts'
 export interface LoadAppOptions {
   /** Hears of what the app lets go uncaught. Default: a line each on standard error. */
   readonly log?: Log
+  /** Which export is the app. Default `default`. */
+  readonly export?: string
   /** Makes an application of a function that takes `(environ, start_response)`, for files that say `export const kind = 'wsgi'`. */
   readonly wsgi?: (callable: unknown) => Application
 }
 
 /**
- * Imports a file and makes an Application of its default export:
+ * Imports a file and makes an Application of its default export, or of the one that is named:
  *
  * - an object with a `fetch` function (hono), is called with a `Request`;
  * - a koa or fastify app, an `http.Server` that does not listen, a function with a `listen` (express), or one of two or more
@@ -38,7 +40,7 @@ export async function loadApp(file: string, options: LoadAppOptions = {}): Promi
   const release = guardUncaught()
   try {
     const module = await load(path, owner)
-    const { kind, app } = detect(path, module)
+    const { kind, app } = detect(path, module, options.export)
     const application = make(kind, app)
     return backend(application, {
       ready: () => (isBackend(application) ? application.ready() : Promise.resolve()),

@@ -3,7 +3,7 @@
 export { wsgiPool } from './pool.ts'
 export type { WsgiPool } from './pool.ts'
 export type { WsgiCounts, WsgiLimits, WsgiPoolOptions } from './options.ts'
-export { WSGI_FILES, describeWsgi, findPython, pythonVersion } from './find.ts'
+export { WSGI_FILES, describeWsgi, findPython, locate as locateWsgi, pythonVersion } from './find.ts'
 export type { WsgiDescription } from './find.ts'
 export { wsgi } from './application.ts'
 export type { StartResponse, Write, WsgiApplication, WsgiBody } from './application.ts'

@@ -1,15 +1,27 @@
 // The kinds of applications: the one table that turns a name in a configuration into what is built.
 
+import { fcgiProgram } from './fcgi-program.ts'
 import { files } from './static.ts'
 import { folder } from './folder.ts'
 import { kindOf } from './kind.ts'
+import { nodeApp } from './node.ts'
 import { php } from './php.ts'
 import { programs } from './cgi.ts'
+import { python } from './wsgi.ts'
 import { upstream } from './fastcgi.ts'
 import type { AnyKind } from './kind.ts'
 
 /** In the order in which the documentation tells them. */
-export const KINDS: readonly AnyKind[] = [kindOf(folder), kindOf(files), kindOf(php), kindOf(programs), kindOf(upstream)]
+export const KINDS: readonly AnyKind[] = [
+  kindOf(folder),
+  kindOf(files),
+  kindOf(php),
+  kindOf(python),
+  kindOf(nodeApp),
+  kindOf(programs),
+  kindOf(fcgiProgram),
+  kindOf(upstream),
+]
 
 const byName = new Map(KINDS.map((kind) => [kind.kind, kind]))
 

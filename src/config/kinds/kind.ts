@@ -42,6 +42,8 @@ export interface BuildScope {
   readonly guard?: Guard
   /** Asked for when the first program is to run. */
   readonly spawner?: () => Spawner
+  /** What does not come up is a reason for all not to: a front before this one goes on. Default: it costs its own requests. */
+  readonly strict?: boolean
   /** In place of what the plan says. */
   readonly limits?: { readonly php?: Partial<PhpLimits>; readonly cgi?: Partial<CgiLimits> }
 }

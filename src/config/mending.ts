@@ -1,0 +1,103 @@
+// An application whose program may not come up: a mistake in it costs its own requests, and nobody else's.
+//
+// What does not come up is answered with the reason as an error, and tried again by a later request: whoever mends a program sees it
+// work when the page is loaded again, without a word to the server.
+
+import { GatewayError, backend, describe } from '../core/index.ts'
+import type { Backend } from '../core/index.ts'
+
+export interface MendingOptions {
+  /** For messages. */
+  readonly name: string
+  /** Start at once, and let `ready` wait for it; else the first request does. */
+  readonly now: boolean
+  /** `ready` rejects for what does not come up: there is something before it that goes on. Default: it resolves, and everything else is served. */
+  readonly strict?: boolean
+  /** A second try may end otherwise than the first. Default true. */
+  readonly again?: boolean
+}
+
+/** Between two tries: so many milliseconds, and so many times as long as the last one took. */
+const PAUSE = 1000
+const SHARE = 4
+
+/** `make` may reject, and so may `ready` of what it makes; that is closed then. */
+export function mending(make: () => Backend | Promise<Backend>, options: MendingOptions): Backend {
+  const mended = new Mending(make, options)
+  return backend((request) => mended.up?.(request) ?? mended.start().then((each) => each(request)), {
+    ready: () => mended.ready(),
+    close: (grace) => mended.close(grace),
+  })
+}
+
+class Mending {
+  /** It can answer. */
+  up: Backend | undefined
+  readonly #make: () => Backend | Promise<Backend>
+  readonly #options: MendingOptions
+  #starting: Promise<Backend> | undefined
+  #failed: { readonly error: unknown; readonly until: number } | undefined
+  #closed = false
+
+  constructor(make: () => Backend | Promise<Backend>, options: MendingOptions) {
+    this.#make = make
+    this.#options = options
+    // Who waits for `ready` hears of it.
+    if (options.now) this.start().catch(() => {})
+  }
+
+  /** Rejects with the reason of the last failure while it is too early for another try. */
+  start(): Promise<Backend> {
+    if (this.#closed) return Promise.reject(this.#closedError())
+    if (this.#failed !== undefined && performance.now() < this.#failed.until) return Promise.reject(this.#failed.error)
+    return (this.#starting ??= this.#start())
+  }
+
+  async #start(): Promise<Backend> {
+    const began = performance.now()
+    let made: Backend | undefined
+    try {
+      made = await this.#make()
+      await made.ready()
+      if (this.#closed) throw this.#closedError()
+      this.up = made
+      this.#failed = undefined
+      return made
+    } catch (error) {
+      const took = performance.now() - began
+      const until = this.#options.again === false ? Infinity : performance.now() + Math.max(PAUSE, SHARE * took)
+      this.#failed = { error: asGatewayError(error), until }
+      await made?.close(0)
+      throw this.#failed.error
+    } finally {
+      this.#starting = undefined
+    }
+  }
+
+  async ready(): Promise<void> {
+    if (!this.#options.now) return
+    try {
+      await this.#starting
+      if (this.#failed !== undefined) throw this.#failed.error
+    } catch (error) {
+      if (this.#options.strict === true) throw error
+    }
+  }
+
+  async close(grace: number | undefined): Promise<void> {
+    this.#closed = true
+    // What is on its way up closes itself.
+    await this.#starting?.catch(() => {})
+    await this.up?.close(grace)
+  }
+
+  #closedError(): GatewayError {
+    return new GatewayError('CLOSED', { status: 503, message: `config: "${this.#options.name}" is closed`, retryAfter: 1 })
+  }
+}
+
+/** A program that cannot be started is nobody's bad request, whatever code says so. */
+function asGatewayError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error
+  return new GatewayError('PROGRAM_FAILED', { status: 500, message: describe(error), cause: error })
+}

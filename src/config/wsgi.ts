@@ -1,0 +1,177 @@
+// Python applications as a configuration has them: what is set, which interpreter and application that means, and the pool it becomes.
+
+import { join } from 'node:path'
+import { backend, enumerate } from '../core/index.ts'
+import { findProgram } from '../process/index.ts'
+import { findPython, pythonVersion, wsgiPool } from '../wsgi/index.ts'
+import { missing } from './interpreter.ts'
+import { mending } from './mending.ts'
+import { missingPage } from './missing-page.ts'
+import { maskSecret, readSecrets } from './secrets.ts'
+import { choice, limits, may, record, secret, text, whole } from './values.ts'
+import type { z } from 'zod'
+import type { Backend, ByteString, GatewayRequest } from '../core/index.ts'
+import type { WsgiLimits } from '../wsgi/index.ts'
+import type { PlanEntry } from './describe.ts'
+import type { Missing } from './interpreter.ts'
+import type { BuildScope, DescribeScope } from './kinds/kind.ts'
+import type { LimitsGroup, Secret } from './values.ts'
+
+/** The settings of a pool, as a configuration writes them. */
+export interface WsgiSettings {
+  readonly python?: string
+  readonly venv?: string
+  readonly workers?: number
+  readonly threads?: number
+  readonly depth?: number
+  readonly env?: Readonly<Record<string, Secret>>
+  readonly scheduling?: 'batch' | 'normal'
+  readonly limits?: Readonly<Record<string, number | string>>
+}
+
+const LIMITS: LimitsGroup<keyof WsgiLimits> = limits<keyof WsgiLimits>({
+  queue: ['count', 'Requests that may wait for a worker; the next one gets 503.', 512],
+  queueTimeout: ['duration', 'How long a request may wait for a worker before it gets 503.', '30s'],
+  silence: ['duration', 'How long an application may say nothing: then its client gets 504, and its worker is replaced.', '60s'],
+  body: ['size', 'Largest request body.', '1G'],
+  bodyMemory: ['size', 'Bytes of a request body that are kept in memory; beyond, it goes to a file.', '2M'],
+  start: ['duration', 'Within what time a worker must have loaded the application.', '30s'],
+})
+
+const WORKERS = 2
+
+/** The members that a pool adds to an application. */
+export function wsgiMembers(): Record<string, z.ZodType> {
+  return {
+    python: may(
+      text('a Python: a path, or a name on PATH'),
+      'The interpreter. Default: that of the virtual environment, else `python3` on PATH.',
+    ),
+    venv: may(
+      text('the path of a virtual environment'),
+      'The virtual environment. Default: `venv` or `.venv` in the folder, if there is one.',
+    ),
+    workers: may(whole(1, 1000), 'Processes.', WORKERS),
+    threads: may(whole(1, 1000), 'Threads of each: for applications that wait for others.', 1),
+    depth: may(
+      whole(1, 64),
+      'Requests that may be with one worker, the one that runs included; those it has not begun are taken back when it is slow. With several threads it is 1.',
+      8,
+    ),
+    env: may(
+      record(secret(), 'variables: names and values'),
+      'Environment of the workers. They inherit PATH, HOME, LANG, LC_ALL, TZ and TMPDIR, and nothing else.',
+    ),
+    scheduling: may(
+      choice('batch', 'normal'),
+      '`batch` keeps a worker that wakes up from interrupting the server; where the system has no `chrt`, `normal` is used.',
+      'batch',
+    ),
+    limits: may(LIMITS.schema(), 'Limits of the pool.'),
+  }
+}
+
+/** A pool that can be started. */
+interface WsgiPoolPlan {
+  /** Absolute path of a file, or what to import. */
+  readonly app: string
+  /** Absolute: where it is run. */
+  readonly folder: string
+  /** Absolute path of the interpreter. */
+  readonly python: string
+  readonly workers: number
+  readonly threads?: number
+  readonly depth?: number
+  readonly env?: Readonly<Record<string, Secret>>
+  readonly scheduling?: 'batch' | 'normal'
+  readonly limits?: Partial<WsgiLimits>
+}
+
+export type WsgiPlan = WsgiPoolPlan | { readonly app: string; readonly missing: Missing }
+
+/** Where an application is, and which Python it has. */
+export interface WsgiPlace {
+  readonly app: string
+  readonly folder: string
+  readonly python: string | undefined
+  readonly version: string | undefined
+  readonly venv: string | undefined
+}
+
+/** The interpreter that the settings name, or that of the folder; mistakes are told. */
+export async function choosePython(
+  settings: WsgiSettings,
+  folder: string,
+  scope: DescribeScope,
+): Promise<Pick<WsgiPlace, 'python' | 'version' | 'venv'>> {
+  const { python: named, venv: given } = settings
+  if (named !== undefined && given !== undefined) scope.problem('', 'one of "python" and "venv"', 'both')
+  const venv = given === undefined ? undefined : scope.folder('venv', given)
+  const asked = venv === undefined ? named : join(venv, 'bin', 'python')
+  const found = asked === undefined ? findPython(folder, scope.path) : findProgram(asked, { path: scope.path, cwd: scope.resolve('.') })
+  const version = found?.includes('/') === true ? await pythonVersion(found) : undefined
+  if (version !== undefined) return { python: found, version, venv: venv ?? venvOf(found!, folder) }
+  if (venv !== undefined) scope.problem('venv', 'a virtual environment', `${venv}, which has no bin/python that runs`)
+  else if (named !== undefined) scope.problem('python', 'a Python 3: a path, or a name on PATH', named)
+  return { python: undefined, version: undefined, venv: undefined }
+}
+
+function venvOf(python: string, folder: string): string | undefined {
+  return ['venv', '.venv'].map((name) => join(folder, name)).find((venv) => python === join(venv, 'bin', 'python'))
+}
+
+/** What the settings mean for an application that was found. */
+export function describePool(settings: WsgiSettings, place: WsgiPlace, path: string): WsgiPlan {
+  const { app, folder, python } = place
+  if (python === undefined) return { app, missing: missing('python3', path) }
+  const { workers = WORKERS, threads, depth, env, scheduling, limits: given } = settings
+  return {
+    app,
+    folder,
+    python,
+    workers,
+    ...(threads !== undefined && { threads }),
+    ...(depth !== undefined && { depth }),
+    ...(env !== undefined && { env }),
+    ...(scheduling !== undefined && { scheduling }),
+    ...(given !== undefined && { limits: LIMITS.read(given) }),
+  }
+}
+
+/** `file`: how the application is called where it is mounted. */
+export function wsgiEntry(path: string, file: string, plan: WsgiPlan, { version, venv }: WsgiPlace): PlanEntry {
+  const entry = { path, kind: 'wsgi', file }
+  if ('missing' in plan) return { ...entry, missing: plan.missing }
+  const interpreter = venv === undefined ? 'python3' : `python of ${venv.slice(venv.lastIndexOf('/') + 1)}`
+  return { ...entry, interpreter, ...(version !== undefined && { version }), workers: plan.workers }
+}
+
+/** The pool; where there is no Python, a page that says so. An application that cannot be loaded is answered with 500 until it can. */
+export function buildWsgi(plan: WsgiPlan, scope: BuildScope, name: string, now: boolean): Backend {
+  if ('missing' in plan) {
+    const after = 'Then stop Viaduct and start it again, or send it SIGHUP.'
+    return backend((request) => missingPage(request, plan.missing, after), {})
+  }
+  const { env, limits: own, ...rest } = plan
+  const values = readSecrets(env)
+  return mending(
+    () =>
+      wsgiPool({
+        ...rest,
+        name,
+        env: values,
+        log: scope.log,
+        ...(own !== undefined && { limits: own }),
+        ...(scope.guard !== undefined && { guard: scope.guard }),
+      }),
+    { name, now, ...(scope.strict !== undefined && { strict: scope.strict }) },
+  )
+}
+
+/** What an application finds in its environ, the keys of WSGI itself left out; secrets masked. */
+export function wsgiVariables(plan: WsgiPlan, request: GatewayRequest): [ByteString, ByteString][] {
+  const out: [ByteString, ByteString][] = []
+  enumerate(request, (name, value) => out.push([name, value]))
+  for (const [name, value] of 'missing' in plan ? [] : Object.entries(plan.env ?? {})) out.push([name, maskSecret(value)])
+  return out
+}
