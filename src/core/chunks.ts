@@ -2,6 +2,7 @@
 
 import { Channel } from './channel.ts'
 import { GatewayError } from './errors.ts'
+import { release } from './release.ts'
 import type { Spooled } from './spool.ts'
 import type { ByteStream } from './types.ts'
 
@@ -22,11 +23,14 @@ export class ChunkList {
   list: Uint8Array[] = []
   /** All of them are blocks, or the beginning of one. */
   readonly #copies: boolean
+  readonly #exclusive: boolean
   #block: Uint8Array | undefined
   #filled = 0
 
-  constructor(copies: boolean) {
+  /** @param exclusive nobody else holds the chunks: what was copied is given back at once. */
+  constructor(copies: boolean, exclusive: boolean) {
     this.#copies = copies
+    this.#exclusive = exclusive
   }
 
   add(chunk: Uint8Array): void {
@@ -61,6 +65,7 @@ export class ChunkList {
       at += part.length
       list[list.length - 1] = this.#filled === BLOCK ? this.#block : this.#block.subarray(0, this.#filled)
     }
+    if (this.#exclusive) release(chunk)
   }
 }
 

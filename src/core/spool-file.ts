@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { close, constants, open, unlink, writev } from 'node:fs'
 import { join } from 'node:path'
 import { GatewayError } from './errors.ts'
+import { release } from './release.ts'
 
 export interface SpoolFileEvents {
   /** Everything is written; more may come. */
@@ -16,6 +17,7 @@ export interface SpoolFileEvents {
 /** The file of one body, written one batch after the other. */
 export class SpoolFile {
   readonly #directory: string
+  readonly #exclusive: boolean
   readonly #on: SpoolFileEvents
   #fd: number | undefined
   #waiting: Uint8Array[] = []
@@ -24,8 +26,10 @@ export class SpoolFile {
   #ended = false
   #abandoned = false
 
-  constructor(directory: string, on: SpoolFileEvents) {
+  /** @param exclusive nobody else holds the chunks: what was written is given back at once. */
+  constructor(directory: string, exclusive: boolean, on: SpoolFileEvents) {
     this.#directory = directory
+    this.#exclusive = exclusive
     this.#on = on
     const path = join(directory, `viaduct-${randomBytes(12).toString('hex')}`)
     open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600, (error, fd) => {
@@ -87,6 +91,7 @@ export class SpoolFile {
       }
       this.#position += written
       const rest = after(batch, written)
+      if (this.#exclusive && rest.length === 0) for (const chunk of batch) release(chunk)
       if (rest.length > 0 && !this.#abandoned) {
         // A short write: the next one tells whether the disk is full.
         if (written === 0) this.#fail(new Error('nothing was written'))

@@ -123,7 +123,7 @@ class SpoolSink implements ByteSink {
     this.#resolve = resolve
     this.#reject = reject
     this.#copies = (options.expected ?? 0) >= LARGE
-    this.#chunks = new ChunkList(this.#copies)
+    this.#chunks = new ChunkList(this.#copies, body.exclusive === true)
     // What will not fit is not kept first and written later.
     if ((options.expected ?? 0) > this.#memory) this.#spill()
   }
@@ -195,7 +195,7 @@ class SpoolSink implements ByteSink {
   }
 
   #spill(): void {
-    this.#file = new SpoolFile(this.#options.directory ?? tmpdir(), {
+    this.#file = new SpoolFile(this.#options.directory ?? tmpdir(), this.#body.exclusive === true, {
       drained: () => this.source?.resume(),
       failed: (error) => this.#refuse(error),
       whole: (fd) => {

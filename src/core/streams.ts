@@ -202,6 +202,11 @@ class ObservedStream implements ByteStream {
     this.#observer = observer
   }
 
+  /** An observer hears how long a chunk is, and never has it. */
+  get exclusive(): boolean {
+    return this.#stream.exclusive === true
+  }
+
   cancel(reason?: unknown): void {
     this.#over('cancelled', reason)
     this.#stream.cancel(reason)

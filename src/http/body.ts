@@ -24,6 +24,11 @@ export class RequestBody implements ByteStream, ChannelOptions {
     this.#channel = new Channel(this)
   }
 
+  /** Node's parser copies each part of a body into a buffer of its own and keeps none. */
+  get exclusive(): boolean {
+    return true
+  }
+
   cancel(reason?: unknown): void {
     this.#channel.cancel(reason)
   }
