@@ -2,7 +2,7 @@
 
 export { fastcgi } from './client.ts'
 export type { FastCgiLimits, FastCgiOptions } from './client.ts'
-export { formatAddress, parseAddress } from './connect.ts'
+export { connect, formatAddress, parseAddress } from './connect.ts'
 export { serveFastCgi } from './server.ts'
 export type { FastCgiServerOptions } from './server.ts'
 export type { FastCgiServerLimits } from './server-limits.ts'
