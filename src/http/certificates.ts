@@ -1,24 +1,14 @@
-// Certificates and keys: read, checked against one another, chosen by the name that the client asks for (RFC 6066, 3), and read again
-// when the files change. Connections that are open keep what they were opened with.
+// The certificates of one door: chosen by the name that the client asks for (RFC 6066, 3), and read again when their files change.
+// Connections that are open keep what they were opened with.
 
-import { X509Certificate, createPrivateKey } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
-import { createSecureContext } from 'node:tls'
+import { statSync } from 'node:fs'
 import type { SecureContext, SecureContextOptions } from 'node:tls'
-import { GatewayError, describe } from '../core/index.ts'
+import { describe } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
+import { factsOf, isPem, nameOf, readKeyPair } from './key-pair.ts'
+import type { CertificateFiles, ContextSettings, KeyPair } from './key-pair.ts'
 
-export interface CertificateFiles {
-  /** A PEM file, or PEM text: the certificate, then those that lead to its root. */
-  readonly cert: string
-  /** A PEM file, or PEM text. */
-  readonly key: string
-  readonly passphrase?: string
-  /** Which names it is for, `*.example.org` too. Default: those the certificate says. */
-  readonly names?: readonly string[]
-}
-
-export interface TlsOptions extends CertificateFiles {
+export interface TlsOptions extends CertificateFiles, ContextSettings {
   /** More certificates, for other names. A client that asks for none of them, or for no name, gets the first. */
   readonly sni?: readonly CertificateFiles[]
   /** Default TLSv1.2: the versions before are deprecated (RFC 8996). */
@@ -31,13 +21,13 @@ export interface TlsOptions extends CertificateFiles {
   readonly watchInterval?: number
 }
 
-interface Loaded {
-  readonly context: SecureContext
-  readonly certificate: X509Certificate
+interface Loaded extends KeyPair {
   readonly names: readonly string[] | undefined
 }
 
 const WATCH_INTERVAL = 5000
+/** Milliseconds before its end from which on a certificate is worth a warning: renewals come at 30 days, so it has failed for two weeks. */
+const SOON = 14 * 86_400_000
 
 /** All certificates of one door. Throws CONFIG when one cannot be used. */
 export class Certificates {
@@ -61,9 +51,9 @@ export class Certificates {
     if (interval > 0) this.#timer = setInterval(() => this.refresh(), interval).unref()
   }
 
-  /** What the server begins with. */
+  /** For clients that ask for no name. */
   get first(): SecureContextOptions {
-    return contextOptions(this.#options, this.#options)
+    return this.#loaded[0]!.settings
   }
 
   /** For `SNICallback`. */
@@ -79,6 +69,7 @@ export class Certificates {
     try {
       this.#loaded = this.#load()
       this.#seen = stamp
+      this.#refused = ''
       this.#changed(this.first)
       this.#log.info({}, 'http: tls: certificates were read again')
     } catch (error) {
@@ -91,81 +82,45 @@ export class Certificates {
     clearInterval(this.#timer)
   }
 
+  get #files(): readonly CertificateFiles[] {
+    return [this.#options, ...(this.#options.sni ?? [])]
+  }
+
   #load(): Loaded[] {
-    return [this.#options, ...(this.#options.sni ?? [])].map((each) => load(each, this.#options, this.#log))
+    return this.#files.map((files) => {
+      const pair = readKeyPair(files, this.#options)
+      warn(pair, files, this.#log)
+      return { ...pair, names: files.names?.map((each) => each.toLowerCase()) }
+    })
   }
 
   #stamp(): string {
-    const files = [this.#options, ...(this.#options.sni ?? [])].flatMap(({ cert, key }) => [cert, key]).filter((each) => !isPem(each))
-    return files
-      .map((file) => {
-        const stat = statSync(file, { throwIfNoEntry: false })
-        return stat === undefined ? '' : `${stat.ino} ${stat.size} ${stat.mtimeMs}`
-      })
-      .join('\n')
+    const files = this.#files.flatMap(({ cert, key }) => [cert, key]).filter((each) => !isPem(each))
+    return files.map(stampOf).join('\n')
   }
 }
 
-function load(files: CertificateFiles, options: TlsOptions, log: Log): Loaded {
-  const where = isPem(files.cert) ? 'the certificate' : `the certificate ${files.cert}`
-  const settings = contextOptions(files, options)
-  let certificate: X509Certificate
+/** Of a file that cannot be looked at, why: reading it says that to a person. */
+function stampOf(file: string): string {
   try {
-    certificate = new X509Certificate(settings.cert as string)
+    const { ino, size, mtimeMs } = statSync(file)
+    return `${ino} ${size} ${mtimeMs}`
   } catch (error) {
-    throw config(`${where} is no PEM certificate`, error)
+    return String((error as NodeJS.ErrnoException).code)
   }
-  const of = isPem(files.key) ? 'the key' : `the key ${files.key}`
-  let key
-  try {
-    key = createPrivateKey({ key: settings.key as string, ...(files.passphrase !== undefined && { passphrase: files.passphrase }) })
-  } catch (error) {
-    throw config(`${of} is no PEM private key, or its passphrase is wrong or missing`, error)
-  }
-  if (!certificate.checkPrivateKey(key)) throw config(`${of} does not belong to ${where}; a pair is made together`)
+}
+
+function warn({ certificate }: KeyPair, files: CertificateFiles, log: Log): void {
+  const { from, until } = factsOf(certificate)
+  const name = nameOf('certificate', files.cert)
   const now = Date.now()
-  if (Date.parse(certificate.validTo) < now)
-    log.warn({}, `http: tls: ${where} has expired on ${certificate.validTo}; clients will refuse it`)
-  else if (Date.parse(certificate.validFrom) > now) log.warn({}, `http: tls: ${where} is valid from ${certificate.validFrom} only`)
-  try {
-    return { context: createSecureContext(settings), certificate, names: files.names?.map((each) => each.toLowerCase()) }
-  } catch (error) {
-    throw config(`${where}, its key or the ciphers cannot be used`, error)
-  }
+  if (until < now) log.warn({}, `http: tls: ${name} has expired on ${certificate.validTo}; clients will refuse it`)
+  else if (from > now) log.warn({}, `http: tls: ${name} is valid from ${certificate.validFrom} only`)
+  else if (until - now < SOON) log.warn({}, `http: tls: ${name} expires on ${certificate.validTo}`)
 }
 
-function contextOptions(files: CertificateFiles, options: TlsOptions): SecureContextOptions {
-  return {
-    cert: read(files.cert, 'certificate'),
-    key: read(files.key, 'key'),
-    ...(files.passphrase !== undefined && { passphrase: files.passphrase }),
-    ...(options.ciphers !== undefined && { ciphers: options.ciphers }),
-    minVersion: options.minVersion ?? 'TLSv1.2',
-    honorCipherOrder: true,
-  }
-}
-
-function isPem(text: string): boolean {
-  return text.includes('-----BEGIN ')
-}
-
-function read(from: string, what: string): string {
-  if (isPem(from)) return from
-  try {
-    return readFileSync(from, 'latin1')
-  } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
-    throw config(`the ${what} ${from} ${missing ? 'does not exist' : 'cannot be read'}`, error)
-  }
-}
-
-function matches(loaded: Loaded, asked: string): boolean {
+function matches({ names, certificate }: Loaded, asked: string): boolean {
   const name = asked.toLowerCase()
-  const { names } = loaded
-  if (names === undefined) return loaded.certificate.checkHost(name) !== undefined
+  if (names === undefined) return certificate.checkHost(name) !== undefined
   return names.some((each) => each === name || (each.startsWith('*.') && name.slice(name.indexOf('.') + 1) === each.slice(2)))
-}
-
-function config(fact: string, cause?: unknown): GatewayError {
-  return new GatewayError('CONFIG', { status: 500, message: `http: tls: ${fact}`, cause })
 }

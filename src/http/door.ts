@@ -19,7 +19,7 @@ const PIPELINE_LIMIT = 128
  * When the door closes, a request may be on its way: so many milliseconds a connection may stay that has not sent anything
  * yet, or whose last answer is so recent that no sweep has found it idle. A busy client needs more than a moment to ask again.
  */
-const ASKING = 500
+export const ASKING = 500
 
 export class Door {
   application: Application
@@ -179,6 +179,8 @@ export class Door {
     if (Connection.of(socket) !== undefined) return
     const connection = new Connection(this, socket)
     this.connections.add(connection)
+    // It shook hands (TLS) while the door was closing.
+    if (this.closing) this.#stays.set(connection, Date.now() + ASKING)
     socket.on('close', onSocketClose)
   }
 

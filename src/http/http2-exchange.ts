@@ -28,6 +28,7 @@ export class Http2Exchange implements Wire, RelayHost {
   readonly #list: string[] = []
   #whole = false
   #expectsContinue = false
+  #timed = false
 
   constructor(session: Http2Session, stream: ServerHttp2Stream, raw: readonly string[], log: Log) {
     this.#session = session
@@ -69,7 +70,10 @@ export class Http2Exchange implements Wire, RelayHost {
     }
     this.#whole = whole !== undefined
     stream.respond(fields, { endStream: whole !== undefined && whole.length === 0, waitForTrailers: trailed })
-    if (whole !== undefined && whole.length > 0) stream.end(whole)
+    if (whole !== undefined && whole.length > 0) {
+      stream.end(whole)
+      this.#expectRoom()
+    }
   }
 
   /** The head has left. */
@@ -82,10 +86,18 @@ export class Http2Exchange implements Wire, RelayHost {
     let room = true
     for (const chunk of chunks) room = stream.write(chunk)
     stream.uncork()
-    const { writeTimeout } = this.#session.door.limits
-    if (!room && writeTimeout > 0)
-      stream.setTimeout(writeTimeout, () => stream.destroy(new Error('http: the client took nothing of its answer')))
+    if (!room) this.#expectRoom()
     return room
+  }
+
+  /** Cuts a client that takes nothing for so long. One listener for the whole answer, which may have to wait thousands of times. */
+  #expectRoom(): void {
+    const stream = this.#stream
+    const { writeTimeout } = this.#session.door.limits
+    if (writeTimeout === 0 || stream.destroyed) return
+    if (!this.#timed) stream.on('timeout', () => stream.destroy(new Error('http: the client took nothing of its answer')))
+    this.#timed = true
+    stream.setTimeout(writeTimeout)
   }
 
   end(trailers: HeaderList): void {
@@ -99,6 +111,7 @@ export class Http2Exchange implements Wire, RelayHost {
         })
       }
       stream.end()
+      this.#expectRoom()
     }
     if (!stream.readableEnded) this.#drain()
   }

@@ -299,6 +299,33 @@ describe.skipIf(!has('openssl'))('HTTP/2', () => {
     expect(said.join()).toContain('limits.streamResets')
   })
 
+  test('an answer that has to wait for its client a hundred times is whole, and node warns of nothing', async () => {
+    const warnings: string[] = []
+    const warn = (warning: Error): void => void warnings.push(`${warning.name}: ${warning.message}`)
+    process.on('warning', warn)
+    const chunk = Buffer.alloc(262_144)
+    async function* chunks(): AsyncGenerator<Uint8Array> {
+      for (let i = 0; i < 100; i++) yield await Promise.resolve(chunk)
+    }
+    await using of = await open(() => ({ status: 200, headers: [], body: streamOf(chunks()) }))
+    expect((await get(of)).body.length).toBe(26_214_400)
+    // Warnings are told in a later turn.
+    await new Promise((resolve) => setImmediate(resolve))
+    process.off('warning', warn)
+    expect(warnings).toEqual([])
+  })
+
+  test('a client that takes nothing of its answer is cut, and only its stream', async () => {
+    await using of = await open((request) => (request.pathInfo === '/' ? text(200, 'x') : text(200, 'x'.repeat(8_388_608))), {
+      limits: { writeTimeout: 100 },
+    })
+    const stream = of.client.request({ ':path': '/long' })
+    stream.on('error', () => {})
+    await once(stream, 'response')
+    await expect.poll(() => of.outcomes.map((each) => each.kind)).toEqual(['cut'])
+    expect((await get(of)).body).toBe('x')
+  })
+
   test('an idle connection ends', async () => {
     await using of = await open(() => text(200, 'x'), { limits: { idleTimeout: 50 } })
     const closed = once(of.client, 'close')

@@ -6,6 +6,7 @@ import type { Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:ht
 import type { TLSSocket } from 'node:tls'
 import { GatewayError, describe } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
+import { ASKING } from './door.ts'
 import type { Door } from './door.ts'
 import { Http2Exchange } from './http2-exchange.ts'
 import { endpoint } from './connection.ts'
@@ -21,7 +22,10 @@ export class Http2Session {
   readonly session: ServerHttp2Session
   readonly remote: Endpoint
   readonly local: Endpoint
+  /** Requests that run. */
   streams = 0
+  /** Its client is to go as soon as it has asked. */
+  #leaving = false
   /** Requests that the client took back before they were answered, less those that were answered. */
   #resets = 0
   readonly #log: Log
@@ -32,6 +36,21 @@ export class Http2Session {
     this.#log = log
     this.remote = endpoint(socket.remoteAddress, socket.remotePort)
     this.local = door.local ?? endpoint(socket.localAddress, socket.localPort)
+  }
+
+  begin(): void {
+    this.streams++
+    if (this.#leaving) this.session.close()
+  }
+
+  /**
+   * Lets what runs finish, and tells the client to come no more. What it asked before it heard of that is not answered, so one that does
+   * nothing now is told together with the answer to its next request, or when it has not asked for a moment: nobody has to ask twice.
+   */
+  leave(): void {
+    this.#leaving = true
+    if (this.streams > 0) this.session.close()
+    else setTimeout(() => this.session.close(), ASKING).unref()
   }
 
   /** A stream is over. A client that asks and takes back, over and over, costs work and no window (CVE-2023-44487). */
@@ -84,27 +103,19 @@ export class Http2Door {
     this.#coming = undefined
   }
 
-  /** Tells every client to come no more, lets what runs finish, and ends what is left after the grace. */
-  async close(grace: number): Promise<void> {
-    const all = [...this.#sessions.keys()]
-    const closed = Promise.all(
-      all.map(
-        (session) => new Promise<void>((resolve) => (session.closed && session.destroyed ? resolve() : session.once('close', resolve))),
-      ),
-    )
-    for (const session of all) session.close()
-    let timer: NodeJS.Timeout | undefined
-    const deadline = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, grace)
-    })
-    await Promise.race([deadline, closed])
-    clearTimeout(timer)
-    for (const session of all) session.destroy()
+  /** Every client that is here is told to go. */
+  leave(): void {
+    for (const session of this.#sessions.values()) session.leave()
+  }
+
+  /** Ends all of them. */
+  cut(): void {
+    for (const session of this.#sessions.keys()) session.destroy()
   }
 
   #onSession(session: ServerHttp2Session): void {
     const socket = this.#coming
-    if (socket === undefined || this.#door.closing) {
+    if (socket === undefined) {
       session.destroy()
       return
     }
@@ -114,10 +125,14 @@ export class Http2Door {
     session.on('close', () => this.#sessions.delete(session))
     session.setLocalWindowSize(CONNECTION_WINDOW)
     if (idleTimeout > 0) {
-      session.setTimeout(idleTimeout, () => {
+      // Not as the argument of setTimeout, which listens once: a request may be running then.
+      session.on('timeout', () => {
         if (of.streams === 0) session.close()
       })
+      session.setTimeout(idleTimeout)
     }
+    // It shook hands while the door was closing.
+    if (this.#door.closing) of.leave()
   }
 
   #onStream(stream: ServerHttp2Stream, list: readonly string[]): void {
@@ -128,7 +143,7 @@ export class Http2Door {
       stream.destroy(new GatewayError('CLIENT_GONE', { status: 499, message: 'http: an HTTP/2 stream without its connection' }))
       return
     }
-    session.streams++
+    session.begin()
     new Http2Exchange(session, stream, list, this.#log).run()
   }
 }

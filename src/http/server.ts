@@ -36,7 +36,11 @@ export async function serveHttp(application: Application, options: HttpOptions =
   const door = new Door(application, resolveLimits(options.limits), log)
   if (options.upgrade === true) offerUpgrades(door)
   let front: TlsFront | undefined
-  const end = async (grace: number): Promise<void> => void (await Promise.all([front?.close(grace), door.close(grace)]))
+  const end = async (grace: number): Promise<void> => {
+    front?.leave(grace)
+    await door.close(grace)
+    front?.end()
+  }
   const open = async (): Promise<Listener> => {
     if (options.tls !== undefined) front = new TlsFront(door, options.tls, log)
     return openListener(door.acceptor, options.listen ?? {}, 'http')

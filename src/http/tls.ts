@@ -7,6 +7,7 @@ import { describe } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
 import { Certificates } from './certificates.ts'
 import type { TlsOptions } from './certificates.ts'
+import { ASKING } from './door.ts'
 import type { Door } from './door.ts'
 import { Http2Door } from './http2.ts'
 
@@ -19,6 +20,7 @@ export class TlsFront {
   readonly #http2: Http2Door | undefined
   /** Connections whose handshake is under way, by the client's address. */
   readonly #shaking: Map<string, Socket> = new Map()
+  readonly #timers: NodeJS.Timeout[] = []
 
   /** Throws CONFIG for certificates that cannot be used. */
   constructor(door: Door, options: TlsOptions, log: Log) {
@@ -49,11 +51,22 @@ export class TlsFront {
   }
 
   /** Beside the door's own close, which waits for the connections of this server. */
-  async close(grace: number): Promise<void> {
+  leave(grace: number): void {
     this.#certificates.close()
-    // Who has not said anything yet has no request.
-    for (const socket of this.#shaking.values()) socket.destroy()
-    await this.#http2?.close(grace)
+    this.#http2?.leave()
+    // Who shakes hands is about to ask: like everybody who has just come, for a moment.
+    const cut = (): void => {
+      for (const socket of this.#shaking.values()) socket.destroy()
+    }
+    this.#timers.push(
+      setTimeout(cut, Math.min(grace, ASKING)),
+      setTimeout(() => this.#http2?.cut(), grace),
+    )
+  }
+
+  /** All connections are gone. */
+  end(): void {
+    for (const timer of this.#timers) clearTimeout(timer)
   }
 }
 
