@@ -10,7 +10,7 @@ import { GatewayError, describe } from '../core/index.ts'
 import type { ByteString } from '../core/index.ts'
 import { RecordDecoder } from './decoder.ts'
 import { decodeGetValues, encodeGetValuesResult, encodeUnknownType } from './management.ts'
-import { ProtocolStatus, Role, Type, endRequest, protocolError, readBeginRequest } from './record.ts'
+import { ProtocolStatus, Type, endRequest, protocolError, readBeginRequest } from './record.ts'
 import type { BeginRequest } from './record.ts'
 import type { ServerDoor } from './server-door.ts'
 import { ServerExchange } from './server-exchange.ts'
@@ -36,9 +36,11 @@ export class ServerConnection {
   /** The sweep's tick at which it had nothing to do, or its end began. */
   tick: number
   /** Requests for whose bodies this socket read has brought something. */
-  readonly touched: ServerExchange[] = []
+  readonly #touched: ServerExchange[] = []
   readonly #decoder: RecordDecoder
   readonly #active = new Map<number, ServerExchange>()
+  /** Have more to say than there was room for; the one who waits longest first. */
+  readonly #blocked = new Set<ServerExchange>()
   /** Takes no new requests, and ends with the last one. */
   #closing = false
   /** The tick at which a request broke off beside others. */
@@ -79,8 +81,8 @@ export class ServerConnection {
     if (this.#ended || this.socket.destroyed) return
     try {
       this.#decoder.push(bytes)
-      for (const exchange of this.touched) exchange.flush()
-      this.touched.length = 0
+      for (const exchange of this.#touched) exchange.flush()
+      this.#touched.length = 0
     } catch (error) {
       this.door.log.warn(
         { remote: this.socket.remoteAddress },
@@ -98,16 +100,18 @@ export class ServerConnection {
         // FastCGI 1.0, 3.3: records of an inactive id are ignored.
         const exchange = this.#active.get(id)
         if (exchange === undefined) return
-        if (type === Type.Stdin) exchange.takeStdin(bytes, start, end)
-        else if (type === Type.Params) exchange.takeParams(bytes, start, end)
-        else if (type !== Type.Data) throw unexpected(type, id)
+        if (type === Type.Stdin) this.#touch(exchange, exchange.inputs.takeStdin(bytes, start, end))
+        else if (type === Type.Params) exchange.inputs.takeParams(bytes, start, end)
+        else if (type === Type.Data) this.#touch(exchange, exchange.inputs.takeData(bytes, start, end))
+        else throw unexpected(type, id)
       },
       end: (type, id) => {
         const exchange = this.#active.get(id)
         if (exchange === undefined) return
         if (type === Type.Stdin) exchange.endStdin()
         else if (type === Type.Params) exchange.endParams()
-        else if (type !== Type.Data) throw unexpected(type, id)
+        else if (type === Type.Data) exchange.inputs.endData()
+        else throw unexpected(type, id)
       },
       record: (type, id, bytes, start, end) => {
         if (id === 0) this.#manage(type, bytes, start, end)
@@ -116,6 +120,10 @@ export class ServerConnection {
         else if (this.#active.has(id)) throw unexpected(type, id)
       },
     })
+  }
+
+  #touch(exchange: ServerExchange, first: boolean): void {
+    if (first) this.#touched.push(exchange)
   }
 
   #manage(type: number, bytes: Buffer, start: number, end: number): void {
@@ -127,24 +135,23 @@ export class ServerConnection {
     } else if (type !== Type.GetValuesResult && type !== Type.UnknownType) this.#reply(encodeUnknownType(type))
   }
 
-  #begin(id: number, { role, keep }: BeginRequest): void {
+  #begin(id: number, begin: BeginRequest): void {
     if (this.#active.has(id)) throw protocolError(`BEGIN_REQUEST for request ${id}, which is active`)
-    const refusal = this.#refusal(role)
-    if (refusal === undefined) {
+    const application = this.door.cast.for(begin.role)
+    const refusal = application === undefined ? ProtocolStatus.UnknownRole : this.#refusal()
+    if (application !== undefined && refusal === undefined) {
       this.requests++
       this.door.load++
-      this.#active.set(id, new ServerExchange(this, id, keep))
+      this.#active.set(id, new ServerExchange(this, id, begin, application))
       return
     }
-    this.#reply(endRequest(id, 0, refusal))
-    if (!keep) this.#closing = true
+    this.#reply(endRequest(id, 0, refusal!))
+    if (!begin.keep) this.#closing = true
     this.#endIfDone()
   }
 
-  #refusal(role: number): number | undefined {
+  #refusal(): number | undefined {
     const { door } = this
-    // Authorizer and Filter would need an application of their own kind.
-    if (role !== Role.Responder) return ProtocolStatus.UnknownRole
     if (this.#active.size > 0 && !door.multiplex) return ProtocolStatus.CantMpxConn
     if (this.#closing || door.load >= door.limits.requests) return ProtocolStatus.Overloaded
     return undefined
@@ -160,11 +167,17 @@ export class ServerConnection {
   write(wire: ByteString): void {
     if (this.#ended || this.socket.destroyed) return
     this.socket.write(wire, 'latin1')
-    this.hasRoom()
+    this.#hasRoom()
   }
 
-  /** Whether more may be written for now; if not, `drained` of each request tells when. */
-  hasRoom(): boolean {
+  /** Whether this request may write more for now; if not, its `drained` tells when. */
+  hasRoomFor(exchange: ServerExchange): boolean {
+    if (this.#hasRoom()) return true
+    this.#blocked.add(exchange)
+    return false
+  }
+
+  #hasRoom(): boolean {
     if (this.socket.writableLength < HIGH_WATER_MARK) return true
     this.#arm()
     return false
@@ -193,7 +206,12 @@ export class ServerConnection {
       this.#armed = false
       this.socket.setTimeout(0)
     }
-    for (const exchange of this.#active.values()) exchange.drained()
+    // In turns, and only as many as there is room for: each of them has a piece ready, and all of those together could be large.
+    for (const exchange of this.#blocked) {
+      if (!this.#hasRoom()) return
+      this.#blocked.delete(exchange)
+      exchange.drained()
+    }
   }
 
   // ---- pace
@@ -202,7 +220,7 @@ export class ServerConnection {
   pace(): void {
     const share = this.#active.size > 1 ? this.door.limits.bodyMemory : 0
     let pause = false
-    for (const { stdin } of this.#active.values()) if (stdin?.full === true && stdin.channel.buffered >= share) pause = true
+    for (const exchange of this.#active.values()) if (exchange.inputs.holdsUp(share)) pause = true
     if (pause === this.#paused) return
     this.#paused = pause
     if (pause) this.socket.pause()
@@ -231,10 +249,9 @@ export class ServerConnection {
     } else if (exchange.arriving && age > ticks(limits.paramsTimeout)) {
       log.warn({ remote: this.socket.remoteAddress }, `fastcgi: the variables of a request did not come within ${limits.paramsTimeout} ms`)
       this.close(gone())
-    } else if (exchange.stdin?.starving === true && tick - exchange.stdin.tick > ticks(limits.bodyTimeout)) {
-      const message = `fastcgi: no byte of the request body came for limits.bodyTimeout = ${limits.bodyTimeout} ms`
-      exchange.stdin.fail(new GatewayError('TIMEOUT', { status: 408, message }))
-    }
+    } else if (exchange.heldAt !== undefined) {
+      if (tick - exchange.heldAt > ticks(limits.bodyTimeout)) this.close(late(limits.bodyTimeout))
+    } else exchange.inputs.expire(tick - ticks(limits.bodyTimeout), () => late(limits.bodyTimeout))
   }
 
   // ---- the end
@@ -243,6 +260,7 @@ export class ServerConnection {
   done(exchange: ServerExchange): void {
     if (this.#active.get(exchange.id) !== exchange) return
     this.#active.delete(exchange.id)
+    this.#blocked.delete(exchange)
     exchange.leave()
     if (!exchange.keep) this.#closing = true
     this.tick = this.door.tick
@@ -282,6 +300,7 @@ export class ServerConnection {
   }
 
   #forget(error: unknown): void {
+    this.#blocked.clear()
     for (const exchange of this.#active.values()) {
       this.#active.delete(exchange.id)
       exchange.gone(error)
@@ -296,6 +315,13 @@ function unexpected(type: number, id: number): GatewayError {
 
 function gone(): GatewayError {
   return new GatewayError('CLIENT_GONE', { status: 499, message: 'fastcgi: the web server has closed the connection' })
+}
+
+function late(timeout: number): GatewayError {
+  return new GatewayError('TIMEOUT', {
+    status: 408,
+    message: `fastcgi: no byte of the request body came for limits.bodyTimeout = ${timeout} ms`,
+  })
 }
 
 function stalled(timeout: number): GatewayError {

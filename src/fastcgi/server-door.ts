@@ -3,11 +3,12 @@
 import { createServer } from 'node:net'
 import type { Server as NetServer, Socket } from 'node:net'
 import { GatewayError, describe } from '../core/index.ts'
-import type { Application, ByteString, Log, Networks } from '../core/index.ts'
+import type { ByteString, Log, Networks } from '../core/index.ts'
 import { HIGH_WATER_MARK, ServerConnection } from './server-connection.ts'
 import type { ServerExchange } from './server-exchange.ts'
 import { serverSweep } from './server-limits.ts'
 import type { FastCgiServerLimits } from './server-limits.ts'
+import type { Cast } from './server-roles.ts'
 import type { Reading } from './server-variables.ts'
 
 /**
@@ -28,7 +29,7 @@ export interface DoorOptions {
 }
 
 export class ServerDoor implements Reading {
-  application: Application
+  cast: Cast
   readonly limits: FastCgiServerLimits
   readonly mount: ByteString | undefined
   readonly trusted: ReadonlySet<string>
@@ -51,8 +52,8 @@ export class ServerDoor implements Reading {
   #refused = 0
   #settled: (() => void) | undefined
 
-  constructor(application: Application, options: DoorOptions) {
-    this.application = application
+  constructor(cast: Cast, options: DoorOptions) {
+    this.cast = cast
     this.limits = options.limits
     this.mount = options.mount
     this.trusted = options.trusted

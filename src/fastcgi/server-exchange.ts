@@ -1,23 +1,31 @@
 // One request and its answer, from the application's side: what has come of it, what was sent, what became of it.
 //
 // States: its variables come; (where CONTENT_LENGTH says nothing, until its first STDIN record it is not known whether there is a
-// body); the application has it; over. Specification: FastCGI 1.0, sections 5 and 6.2.
+// body); the application has it; (a Filter's answer waits for the end of STDIN); over. Specification: FastCGI 1.0, sections 5 and 6.
 
-import { GatewayError, Scope, discard, emptyBody, encodeHead, statusOf } from '../core/index.ts'
-import type { ByteStream, ByteString, ErrorStream, GatewayResponse, HeaderList, Outcome } from '../core/index.ts'
-import { PairDecoder } from './params.ts'
-import { Type, protocolError } from './record.ts'
+import { GatewayError, Scope, emptyBody, encodeHead, statusOf } from '../core/index.ts'
+import type { Application, ByteStream, ByteString, ErrorStream, FilterData, GatewayResponse, HeaderList, Outcome } from '../core/index.ts'
+import { Role, Type } from './record.ts'
+import type { BeginRequest } from './record.ts'
+import { DataInput } from './server-filter.ts'
+import { InputBody, tooLarge } from './server-input.ts'
+import { Inputs } from './server-inputs.ts'
 import { answerEnd, textRecords, writeStdout } from './server-records.ts'
 import { ServerRequest } from './server-request.ts'
-import { sendAnswer } from './server-send.ts'
+import { drop, sendAnswer } from './server-send.ts'
 import type { BodySender, Outlet } from './server-send.ts'
-import { StdinBody, tooLarge } from './server-stdin.ts'
-import { readFacts } from './server-variables.ts'
+import { readFacts, withoutBody } from './server-variables.ts'
 import type { Facts } from './server-variables.ts'
 import type { ServerConnection } from './server-connection.ts'
 
 /** Bytes of STDERR that one request may send. Beyond, lines go to the log only. */
 const STDERR_LIMIT = 65_536
+
+/** An answer that waits, or the reason why there is none. */
+interface Held {
+  readonly response?: GatewayResponse
+  readonly error?: unknown
+}
 
 export class ServerExchange implements Outlet {
   readonly connection: ServerConnection
@@ -34,15 +42,16 @@ export class ServerExchange implements Outlet {
   aborted = false
   /** Its variables, or the news whether it has a body, are on their way. */
   arriving = true
-  /** Its body; undefined while nobody can read it, and where there is none. */
-  stdin: StdinBody | undefined = undefined
-  #params: PairDecoder | undefined
+  readonly inputs: Inputs
+  /** The sweep's tick at which STDIN last brought something, while an answer waits for its end. */
+  heldAt: number | undefined
+  readonly #role: number
+  readonly #application: Application
   #pairs: HeaderList = []
-  #pieces: Buffer[] = []
   #contentLength: number | undefined
-  #stdinEnded = false
   #scope: Scope | undefined
   #sender: BodySender | undefined
+  #held: Held | undefined
   /** The application has it, and has not come back. */
   #running = false
   /** The connection has forgotten it. */
@@ -50,33 +59,33 @@ export class ServerExchange implements Outlet {
   #headSent = false
   #stderr = 0
 
-  constructor(connection: ServerConnection, id: number, keep: boolean) {
+  constructor(connection: ServerConnection, id: number, { role, keep }: BeginRequest, application: Application) {
     this.connection = connection
     this.id = id
     this.keep = keep
+    this.#role = role
+    this.#application = application
     this.tick = connection.door.tick
-    const { params, pairs } = connection.door.limits
-    this.#params = new PairDecoder({ bytes: params, pairs })
+    this.inputs = new Inputs(id, connection.door.limits)
   }
 
   // ---- what comes
 
-  takeParams(bytes: Buffer, start: number, end: number): void {
-    if (this.#params === undefined) throw protocolError(`PARAMS go on after their end (request ${this.id})`)
-    this.#params.push(bytes, start, end)
-  }
-
   endParams(): void {
-    if (this.#params === undefined) throw protocolError(`PARAMS end twice (request ${this.id})`)
-    this.#pairs = this.#params.end()
-    this.#params = undefined
+    const { connection, inputs } = this
+    const pairs = inputs.endParams()
     if (this.outcome !== undefined) return
-    const { door } = this.connection
+    const { door } = connection
+    const role = this.#role
     try {
-      this.facts = readFacts(this.#pairs, door)
-      const length = (this.#contentLength = this.facts.contentLength)
-      if (length === undefined) return
-      if (door.limits.body > 0 && length > door.limits.body) throw tooLarge(length, door.limits.body)
+      this.#pairs = role === Role.Authorizer ? withoutBody(pairs) : pairs
+      this.facts = readFacts(this.#pairs, door, role === Role.Authorizer)
+      if (role === Role.Filter) inputs.data = new DataInput(connection, pairs, () => this.#dropUnread())
+      const expected = (this.#contentLength = role === Role.Authorizer ? 0 : this.facts.contentLength)
+      const limit = door.limits.body
+      if (limit > 0 && expected !== undefined && expected > limit) throw tooLarge(expected, limit)
+      if (expected !== 0) inputs.stdin = new InputBody(connection, { stream: 'STDIN', expected, limit })
+      if (expected === undefined) return
     } catch (error) {
       this.fail(error)
       return
@@ -84,30 +93,27 @@ export class ServerExchange implements Outlet {
     this.#run()
   }
 
-  takeStdin(bytes: Buffer, start: number, end: number): void {
-    if (this.#params !== undefined) throw protocolError(`STDIN before the end of PARAMS (request ${this.id})`)
-    if (this.#stdinEnded) throw protocolError(`STDIN goes on after its end (request ${this.id})`)
-    if (this.#pieces.length === 0) this.connection.touched.push(this)
-    this.#pieces.push(bytes.subarray(start, end))
-  }
-
   endStdin(): void {
-    if (this.#params !== undefined) throw protocolError(`STDIN before the end of PARAMS (request ${this.id})`)
     this.flush()
-    this.#stdinEnded = true
+    const { inputs } = this
+    inputs.endStdin()
     if (this.arriving) {
       this.#contentLength = 0
+      inputs.stdin = undefined
       this.#run()
-    } else this.stdin?.end()
+    } else inputs.stdin?.end()
+    this.#letGo()
   }
 
-  /** A socket read is over: what it brought of the body goes to its reader. */
+  /** A socket read is over: what it brought goes to its reader. */
   flush(): void {
-    if (this.#pieces.length === 0) return
-    const pieces = this.#pieces
-    this.#pieces = []
-    if (this.arriving) this.#run()
-    this.stdin?.take(pieces)
+    const { inputs } = this
+    if (inputs.stdin?.pending === true) {
+      if (this.arriving) this.#run()
+      if (this.heldAt !== undefined) this.heldAt = this.connection.door.tick
+      inputs.stdin.flush()
+    }
+    inputs.data?.input.flush()
   }
 
   /** FastCGI 1.0, 5.4: the web server wants no answer any more. The request still ends with END_REQUEST, once the application has. */
@@ -145,13 +151,12 @@ export class ServerExchange implements Outlet {
     const facts = this.facts!
     this.arriving = false
     this.#running = true
-    if (this.#contentLength !== 0) this.stdin = new StdinBody(this.connection, this.#contentLength)
     try {
       const request = new ServerRequest(this, facts, this.#pairs, door.trusted, this.#contentLength)
       // Both views are made now, where what is wrong with them is still the web server's mistake and not the application's.
       void request.headers.list
       void request.variables.own
-      const result = door.application(request)
+      const result = this.#application(request)
       if ('then' in result) {
         result.then(
           (response) => this.#answer(response),
@@ -176,12 +181,46 @@ export class ServerExchange implements Outlet {
       drop(response, this.outcome.error)
       return
     }
+    if (this.#mustWait()) this.#hold({ response })
+    else this.#send(response)
+  }
+
+  #send(response: GatewayResponse): void {
+    // What lets a request through has Variable-* fields and nothing else, not even a length.
+    const method = this.#role === Role.Authorizer && response.status === 200 ? 'HEAD' : this.facts!.method
     try {
-      this.#sender = sendAnswer(this, this.facts!.method, response)
+      this.#sender = sendAnswer(this, method, response)
     } catch (error) {
       drop(response, error)
       this.fail(error)
     }
+  }
+
+  // ---- a Filter may send nothing before the end of its STDIN (FastCGI 1.0, 6.4)
+
+  #mustWait(): boolean {
+    return this.inputs.data !== undefined && !this.inputs.stdinEnded
+  }
+
+  #hold(held: Held): void {
+    this.#held = held
+    this.arriving = false
+    this.heldAt = this.connection.door.tick
+    this.inputs.stdin?.channel.cancel()
+  }
+
+  #letGo(): void {
+    const held = this.#held
+    this.#held = this.heldAt = undefined
+    if (held === undefined) return
+    if (held.response !== undefined) this.#send(held.response)
+    else this.fail(held.error)
+  }
+
+  /** Behind a body that nobody reads the file would never come. */
+  #dropUnread(): void {
+    const { stdin } = this.inputs
+    if (stdin?.channel.used === false) stdin.channel.cancel()
   }
 
   #failed(error: unknown): void {
@@ -190,7 +229,11 @@ export class ServerExchange implements Outlet {
   }
 
   get body(): ByteStream {
-    return this.stdin?.channel ?? emptyBody
+    return this.inputs.stdin?.channel ?? emptyBody
+  }
+
+  get filterData(): FilterData | undefined {
+    return this.inputs.data
   }
 
   get scope(): Scope {
@@ -225,7 +268,7 @@ export class ServerExchange implements Outlet {
     this.bytes += total
     writeStdout(this.connection.socket, this.id, head, chunks, total, last ? answerEnd(this.id, 0) : '')
     if (last) this.#end()
-    else if (!this.connection.hasRoom()) return false
+    else return this.connection.hasRoomFor(this)
     return true
   }
 
@@ -245,6 +288,10 @@ export class ServerExchange implements Outlet {
       this.connection.door.report(this, error, 0)
       this.#finish({ kind: 'failed', status: this.status, bytes: this.bytes, error })
       this.connection.breakOff()
+      return
+    }
+    if (this.#mustWait()) {
+      this.#hold({ error })
       return
     }
     const said = statusOf(error)
@@ -282,17 +329,10 @@ export class ServerExchange implements Outlet {
       // A body that fails at being cancelled has nobody to tell.
       this.connection.door.report(this, error, 0)
     }
-    // Whoever still reads the request's body must not wait for what is ignored from now on.
-    this.stdin?.fail(outcome.error ?? new GatewayError('CLOSED', { status: 499, message: 'fastcgi: the request has been answered' }))
+    const held = this.#held
+    this.#held = this.heldAt = undefined
+    if (held?.response !== undefined) drop(held.response, outcome.error)
+    this.inputs.fail(outcome.error ?? new GatewayError('CLOSED', { status: 499, message: 'fastcgi: the request has been answered' }))
     this.#scope?.finish(outcome)
-  }
-}
-
-/** Discards a response, whatever the application returned as one. */
-function drop(response: GatewayResponse, reason: unknown): void {
-  try {
-    discard(response, reason)
-  } catch {
-    // It was no response, or its body fails even at being cancelled; there is nothing left to release.
   }
 }

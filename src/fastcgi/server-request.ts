@@ -6,6 +6,7 @@ import type {
   ByteStream,
   Endpoint,
   ErrorStream,
+  FilterData,
   GatewayRequest,
   HeaderList,
   HeaderView,
@@ -21,6 +22,7 @@ export interface RequestLife {
   readonly body: ByteStream
   readonly errors: ErrorStream
   readonly scope: Scope
+  readonly filterData: FilterData | undefined
 }
 
 export class ServerRequest implements GatewayRequest {
@@ -37,6 +39,7 @@ export class ServerRequest implements GatewayRequest {
   readonly local: Endpoint
   readonly headers: HeaderView
   readonly variables: VariableView
+  readonly filterData?: FilterData
   readonly #life: RequestLife
 
   constructor(life: RequestLife, facts: Facts, pairs: HeaderList, trusted: ReadonlySet<string>, contentLength: number | undefined) {
@@ -52,6 +55,7 @@ export class ServerRequest implements GatewayRequest {
     this.remote = facts.remote
     this.local = facts.local
     this.contentLength = contentLength
+    if (life.filterData !== undefined) this.filterData = life.filterData
     this.headers = new DerivedHeaders(pairs)
     this.variables = new GivenVariables(this, pairs, facts, trusted)
   }

@@ -169,3 +169,12 @@ function flushHead(sender: StreamSender): void {
 function mismatch(declared: number, fact: string): GatewayError {
   return new GatewayError('BODY_LENGTH_MISMATCH', { status: 500, message: `fastcgi: Content-Length is ${declared} bytes, ${fact}` })
 }
+
+/** Discards a response, whatever the application returned as one. */
+export function drop(response: GatewayResponse, reason: unknown): void {
+  try {
+    discard(response, reason)
+  } catch {
+    // It was no response, or its body fails even at being cancelled; there is nothing left to release.
+  }
+}

@@ -44,8 +44,11 @@ function isDangerous(name: ByteString): boolean {
   }
 }
 
-/** Reads the variables `[name, value, ...]`. Of a name that comes twice the last one counts, as in php-fpm. Throws BAD_REQUEST, 400. */
-export function readFacts(pairs: HeaderList, reading: Reading): Facts {
+/**
+ * Reads the variables `[name, value, ...]`. Of a name that comes twice the last one counts, as in php-fpm. With `placeless` they may
+ * lack a place, as for an Authorizer: then the path is that of REQUEST_URI, and no mount counts. Throws BAD_REQUEST, 400.
+ */
+export function readFacts(pairs: HeaderList, reading: Reading, placeless: boolean = false): Facts {
   let method = 'GET'
   let uri: ByteString | undefined
   let scriptName = ''
@@ -109,7 +112,8 @@ export function readFacts(pairs: HeaderList, reading: Reading): Facts {
   if (!isToken(method)) throw bad('REQUEST_METHOD', method)
   if (length !== '' && !/^\d{1,15}$/.test(length)) throw bad('CONTENT_LENGTH', length)
   if (hasControl(queryString)) throw bad('QUERY_STRING', queryString)
-  const path = place(scriptName, pathInfo, reading.mount)
+  if (placeless && scriptName === '' && pathInfo === '') pathInfo = pathOf(uri ?? '')
+  const path = place(scriptName, pathInfo, placeless ? '' : reading.mount)
   const encoded = percentEncode(path.scriptName + path.pathInfo) || '/'
   const target = uri !== undefined && uri !== '' ? uri : queryString === '' ? encoded : `${encoded}?${queryString}`
   if (hasControl(target)) throw bad('REQUEST_URI', target)
@@ -126,6 +130,12 @@ export function readFacts(pairs: HeaderList, reading: Reading): Facts {
     contentLength: length === '' ? undefined : Number(length),
     serverName,
   }
+}
+
+function pathOf(uri: ByteString): ByteString {
+  const parsed = parseTarget(uri)
+  if (typeof parsed === 'string') throw bad('REQUEST_URI', uri)
+  return parsed.path
 }
 
 function port(text: ByteString): number {
@@ -170,6 +180,13 @@ function rawPathInfo(target: ByteString, scriptName: ByteString, pathInfo: ByteS
   const rest = parsed.rawPath.slice(scriptName.length)
   // Dots that are resolved already must not be seen again by whoever reads the raw path.
   return /(?:^|\/|%2f)(?:\.|%2e){1,2}(?:\/|%2f|$)/i.test(rest) || (rest !== '' && !rest.startsWith('/')) ? percentEncode(pathInfo) : rest
+}
+
+/** What an Authorizer gets: the body is for whoever answers the request (FastCGI 1.0, 6.3). */
+export function withoutBody(pairs: HeaderList): HeaderList {
+  const rest: ByteString[] = []
+  for (let i = 0; i < pairs.length; i += 2) if (pairs[i] !== 'CONTENT_LENGTH') rest.push(pairs[i]!, pairs[i + 1]!)
+  return rest
 }
 
 // Variables repeat their names, so each is mapped once. Bounded, for clients choose them.

@@ -1,21 +1,16 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
-import { BEGIN_REQUEST, END_REQUEST, STDERR, STDIN, STDOUT, UNKNOWN_TYPE, bytes, bytewise, pair, random, record } from '../../test/wire.ts'
+import { BEGIN_REQUEST, END_REQUEST, STDOUT, UNKNOWN_TYPE, bytes, bytewise, pair, random, record } from '../../test/wire.ts'
+import { ABORT_REQUEST, DATA, GET_VALUES, PARAMS, WebServer, begin, bodyOf, get, params, stdin } from '../../test/web-server.ts'
 import { Channel, collect, empty, streamOf, text, variable } from '../core/index.ts'
 import type { Application, GatewayRequest, Log, Outcome, Server } from '../core/index.ts'
-import { RecordDecoder, decodeGetValuesResult, readEndRequest, serveFastCgi } from './index.ts'
+import { decodeGetValuesResult, serveFastCgi } from './index.ts'
 import type { FastCgiServerOptions } from './index.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'viaduct-fcgi-server-'))
 afterAll(() => rmSync(folder, { recursive: true }))
-
-const PARAMS = 4
-const ABORT_REQUEST = 2
-const GET_VALUES = 9
-const DATA = 8
 
 const closers: (() => unknown)[] = []
 afterEach(async () => {
@@ -32,97 +27,14 @@ async function serve(application: Application, options: FastCgiServerOptions = {
   return { server, said }
 }
 
-/** What came for one request. */
-interface Reply {
-  stdout: string
-  stderr: string
-  stdoutEnded: boolean
-  ended: { appStatus: number; protocolStatus: number } | undefined
-}
-
-/** A web server made of bytes. */
-class Peer {
-  readonly socket: Socket
-  readonly replies = new Map<number, Reply>()
-  readonly management: { type: number; content: Buffer }[] = []
-  closed = false
-  received = 0
-  broken: unknown
-
+/** A connection of a web server, closed after the test. */
+class Peer extends WebServer {
   constructor(server: Server) {
-    const { address } = server
-    this.socket = 'path' in address ? connect(address.path) : connect(address.port, address.host)
+    super(server)
     closers.push(() => this.socket.destroy())
-    const reply = (id: number): Reply => {
-      const known = this.replies.get(id)
-      if (known !== undefined) return known
-      const made: Reply = { stdout: '', stderr: '', stdoutEnded: false, ended: undefined }
-      this.replies.set(id, made)
-      return made
-    }
-    const decoder = new RecordDecoder({
-      data: (type, id, buffer, start, end) => {
-        if (type === STDOUT) reply(id).stdout += buffer.toString('latin1', start, end)
-        else if (type === STDERR) reply(id).stderr += buffer.toString('utf8', start, end)
-      },
-      end: (type, id) => {
-        if (type === STDOUT) reply(id).stdoutEnded = true
-      },
-      record: (type, id, buffer, start, end) => {
-        if (type === END_REQUEST) reply(id).ended = readEndRequest(buffer, start, end)
-        else this.management.push({ type, content: Buffer.from(buffer.subarray(start, end)) })
-      },
-    })
-    this.socket.on('data', (chunk: Buffer) => {
-      this.received += chunk.length
-      try {
-        decoder.push(chunk)
-      } catch (error) {
-        this.broken = error
-      }
-    })
-    for (const event of ['end', 'close', 'error']) {
-      this.socket.on(event, () => {
-        this.closed = true
-      })
-    }
-  }
-
-  send(...parts: readonly Uint8Array[]): void {
-    this.socket.write(Buffer.concat(parts))
-  }
-
-  async ended(id = 1): Promise<Reply> {
-    await expect.poll(() => this.replies.get(id)?.ended, { timeout: 5000 }).toBeDefined()
-    return this.replies.get(id)!
-  }
-
-  closes(): Promise<void> {
-    return expect.poll(() => this.closed, { timeout: 5000 }).toBe(true)
   }
 }
 
-const begin = (id: number, keep = true, role = 1): Buffer =>
-  record(BEGIN_REQUEST, id, Buffer.from([role >> 8, role & 255, keep ? 1 : 0, 9, 9, 9, 9, 9]))
-const params = (id: number, variables: Record<string, string> = {}): Buffer => {
-  const all: Record<string, string> = {
-    REQUEST_METHOD: 'GET',
-    REQUEST_URI: '/',
-    SCRIPT_NAME: '',
-    PATH_INFO: '/',
-    SERVER_PROTOCOL: 'HTTP/1.1',
-    ...variables,
-  }
-  return Buffer.concat([
-    record(PARAMS, id, Buffer.concat(Object.entries(all).map(([name, value]) => pair(name, value)))),
-    record(PARAMS, id),
-  ])
-}
-const stdin = (id: number, content: string | Uint8Array = ''): Buffer => record(STDIN, id, content)
-const get = (id: number, variables?: Record<string, string>, keep = true): Buffer =>
-  Buffer.concat([begin(id, keep), params(id, variables), stdin(id)])
-
-const bodyOf = (reply: Reply): string => reply.stdout.slice(reply.stdout.indexOf('\r\n\r\n') + 4)
 const hello: Application = () => text(200, 'hello')
 const echo: Application = async (request) => text(200, (await collect(request.body)).toString('latin1'))
 

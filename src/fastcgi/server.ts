@@ -1,15 +1,29 @@
 // Opening the FastCGI door: an application behind nginx, Apache, lighttpd, HAProxy and every other web server that speaks FastCGI.
+//
+// A program that some servers start as FastCGI and others once a request is both with `cgi: serveCgi`: protocols do not know one
+// another here, so whoever wants the other one hands it in, and who does not has none of it in memory.
 
 import { GatewayError, Networks, isNetwork, openListener, toByteString } from '../core/index.ts'
 import type { Address, Application, Listen, Log, Server } from '../core/index.ts'
+import { Role } from './record.ts'
 import { ServerDoor } from './server-door.ts'
-import { isFastCgi } from './server-inherited.ts'
+import { inheritedSocket, isCgi } from './server-inherited.ts'
 import { resolveServerLimits } from './server-limits.ts'
 import type { FastCgiServerLimits } from './server-limits.ts'
+import { Cast } from './server-roles.ts'
+import type { FastCgiRoles } from './server-roles.ts'
 
 export interface FastCgiServerOptions {
-  /** Default: the listening socket that is this process's standard input, as web servers, spawn-fcgi and our own pools start programs. */
+  /**
+   * Default: the listening socket that this process was started with. That is its standard input, as web servers, spawn-fcgi and our
+   * own pools start programs, or the one socket of a systemd unit.
+   */
   readonly listen?: Listen
+  /**
+   * `serveCgi`, for a program that is also started as plain CGI: where it has no socket but a request in its environment, it answers
+   * that one as the Responder.
+   */
+  readonly cgi?: (application: Application) => Promise<void>
   /**
    * Where the application is mounted: the path below it is `pathInfo`, however the web server divides it into SCRIPT_NAME and PATH_INFO.
    * `''` or `'/'` for the whole of a site. Default: what the web server says.
@@ -32,17 +46,25 @@ export interface FastCgiServerOptions {
 /** Milliseconds that `close` waits for requests that run, unless told otherwise. */
 const GRACE = 10_000
 
+export interface FastCgiServer extends Server {
+  /** Requests that come from now on get these. */
+  swap(roles: Application | FastCgiRoles): void
+}
+
 /**
- * Serves an application over FastCGI, in the Responder role. Resolves once it listens; rejects with CONFIG where it cannot.
+ * Serves an application over FastCGI as a Responder, or up to three in the roles that they are given. Resolves once it listens (as a CGI
+ * program: once the one request is answered); rejects with CONFIG where it cannot.
  *
  * A web server that closes its connection, or sends ABORT_REQUEST, has aborted: requests hear of it by their signal.
  * `close` accepts nothing new, answers what has come, ends idle connections, and cuts what is left after the grace.
  */
-export async function serveFastCgi(application: Application, options: FastCgiServerOptions = {}): Promise<Server> {
+export async function serveFastCgi(roles: Application | FastCgiRoles, options: FastCgiServerOptions = {}): Promise<FastCgiServer> {
+  const cast = new Cast(roles)
+  const listen = options.listen ?? inheritedSocket()
+  if (listen === undefined) return asCgi(cast.for(Role.Responder), options.cgi)
   const log = options.log ?? standardError
-  const listen = options.listen ?? inherited()
   const allow = options.allow ?? (options.listen === undefined ? webServerAddresses() : undefined)
-  const door = new ServerDoor(application, {
+  const door = new ServerDoor(cast, {
     limits: resolveServerLimits(options.limits),
     mount: options.mount === undefined ? undefined : toByteString(options.mount.replace(/\/+$/, '')),
     trusted: new Set(options.trusted),
@@ -63,21 +85,27 @@ export async function serveFastCgi(application: Application, options: FastCgiSer
   return {
     address: listener.address,
     swap: (next) => {
-      door.application = next
+      door.cast = new Cast(next)
     },
     close,
     [Symbol.asyncDispose]: () => close(),
   }
 }
 
-function inherited(): Listen {
-  if (isFastCgi()) return { fd: 0 }
-  throw new GatewayError('CONFIG', {
-    status: 500,
-    message:
-      'fastcgi: serveFastCgi: standard input is no listening socket; let a web server, spawn-fcgi or a pool start this program, or say where to listen. A program that is started for each request uses serveCgi',
-  })
+/** Answers the one request of this process; what is left of a server then is nothing. */
+async function asCgi(responder: Application | undefined, serve: FastCgiServerOptions['cgi']): Promise<FastCgiServer> {
+  if (serve === undefined || responder === undefined || !isCgi()) {
+    throw new GatewayError('CONFIG', {
+      status: 500,
+      message:
+        'fastcgi: serveFastCgi: standard input is no listening socket; let a web server, spawn-fcgi, systemd or a pool start this program, or say where to listen. A program that is started for each request is given cgi: serveCgi',
+    })
+  }
+  await serve(responder)
+  return { address: { path: '' }, swap() {}, close: nothing, [Symbol.asyncDispose]: nothing }
 }
+
+async function nothing(): Promise<void> {}
 
 function webServerAddresses(): readonly string[] | undefined {
   const value = process.env['FCGI_WEB_SERVER_ADDRS']
