@@ -3,6 +3,7 @@
 import { locateWsgi, describeWsgi } from '../../wsgi/index.ts'
 import { describe } from '../../core/index.ts'
 import { lack, missing } from '../interpreter.ts'
+import { faultOfFolder } from '../scope.ts'
 import { group, may, must, text, zod } from '../values.ts'
 import { buildWsgi, choosePython, describePool, wsgiEntry, wsgiMembers, wsgiVariables } from '../wsgi.ts'
 import type { WsgiPlan, WsgiSettings } from '../wsgi.ts'
@@ -59,7 +60,9 @@ export const python: Kind<PythonSettings, WsgiPlan> = {
 async function applicationOf({ app }: PythonSettings, root: string, scope: DescribeScope): Promise<string> {
   if (app === undefined) {
     const found = await describeWsgi(root, scope.path)
-    if (found === undefined) scope.problem('app', 'an application: none of the files of the folder is known to be one', 'nothing')
+    // A folder that is not there has been told.
+    if (found === undefined && faultOfFolder(root) === undefined)
+      scope.problem('app', 'an application: none of the files of the folder is known to be one', 'nothing')
     return found?.file ?? root
   }
   try {
