@@ -4,17 +4,20 @@
 // bytes and its whole answer. Within its age an entry is believed without asking the disk, so that a hit is a look-up and
 // returns at once; after it, one asynchronous stat decides, for everybody who waits.
 
-import { close, constants, fstat, open } from 'node:fs'
-import { GatewayError, empty } from '../core/index.ts'
+import { close } from 'node:fs'
+import { empty } from '../core/index.ts'
 import { coarseNow } from './clock.ts'
 import { isConditional, judge } from './conditions.ts'
 import { contentType } from './content-type.ts'
 import { CODINGS, accepted } from './encodings.ts'
+import { Held } from './held.ts'
 import { isHidden } from './names.ts'
-import { Root, identity, nativePath, same } from './root.ts'
+import { isCode, openFile } from './open-file.ts'
+import { Root, same } from './root.ts'
 import { readAt, represent, withContent, withoutContent } from './respond.ts'
 import type { ByteString, GatewayRequest, GatewayResponse } from '../core/index.ts'
 import type { Coding } from './encodings.ts'
+import type { OpenFile } from './open-file.ts'
 import type { FileFact, Identity } from './root.ts'
 import type { Representation } from './respond.ts'
 
@@ -31,6 +34,8 @@ export interface FilesOptions {
   readonly bytes?: number
   /** Bytes up to which a file is kept in memory. Default 64 KiB. */
   readonly small?: number
+  /** Bytes up to which a larger file is kept in memory while it is asked for often. Default 16 MiB; 0: never. */
+  readonly large?: number
   /** For tests: milliseconds. */
   readonly clock?: () => number
 }
@@ -63,6 +68,7 @@ export class Files {
   readonly #limit: number
   readonly #budget: number
   readonly #small: number
+  readonly #held: Held<Form>
   readonly #clock: () => number
   #bytes = 0
 
@@ -74,13 +80,14 @@ export class Files {
     this.#budget = options.bytes ?? 32 * 1024 * 1024
     this.#small = options.small ?? 65_536
     this.#clock = options.clock ?? coarseNow
+    this.#held = new Held({ clock: this.#clock, ...(options.large !== undefined && { largest: options.large }) })
   }
 
   /** The answer from memory, or undefined: then `serve` has to look. `path` is under the root. */
   hit(request: GatewayRequest, path: ByteString): GatewayResponse | undefined {
     const entry = this.#entries.get(path)
     if (entry === undefined || this.#clock() - entry.checked >= this.#age) return undefined
-    return fromMemory(request, choose(request, entry))
+    return this.#fromMemory(request, choose(request, entry))
   }
 
   /** The answer for a path that should be a file: 404 for what is none or must not be seen, 403 where reading is not allowed. */
@@ -88,7 +95,24 @@ export class Files {
     const entry = await this.#entry(path)
     if (typeof entry === 'number') return empty(entry)
     const form = choose(request, entry)
-    return fromMemory(request, form) ?? (await fromDisk(request, form, entry.coded.length > 0))
+    const known = this.#fromMemory(request, form)
+    if (known !== undefined) return known
+    this.#held.asked(form)
+    return fromDisk(request, form, entry.coded.length > 0)
+  }
+
+  /** What can be said without the disk. */
+  #fromMemory(request: GatewayRequest, form: Form): GatewayResponse | undefined {
+    const { method } = request
+    if (method === 'GET' && form.ready !== undefined && !isConditional(request.headers.list)) return form.ready
+    if (method !== 'GET' && method !== 'HEAD') return empty(method === 'OPTIONS' ? 204 : 405, METHODS)
+    const verdict = judge(request, form.representation)
+    const answer = withoutContent(method, form.representation, verdict)
+    if (answer !== undefined) return answer
+    if (form.content !== undefined) return withContent(form.representation, verdict, form.content)
+    // Several ranges are joined in memory, which is for small files.
+    const content = typeof verdict === 'object' && verdict.length > 1 ? undefined : this.#held.get(form)
+    return content === undefined ? undefined : withContent(form.representation, verdict, content)
   }
 
   #entry(path: ByteString): Promise<Entry | number> {
@@ -187,6 +211,7 @@ export class Files {
     if (entry === undefined) return
     this.#entries.delete(path)
     this.#bytes -= entry.bytes
+    for (const form of [entry.plain, ...entry.coded]) this.#held.forget(form)
   }
 }
 
@@ -199,20 +224,9 @@ function choose(request: GatewayRequest, entry: Entry): Form {
   return entry.plain
 }
 
-/** What can be said without the disk. */
-function fromMemory(request: GatewayRequest, form: Form): GatewayResponse | undefined {
-  const { method } = request
-  if (method === 'GET' && form.ready !== undefined && !isConditional(request.headers.list)) return form.ready
-  if (method !== 'GET' && method !== 'HEAD') return empty(method === 'OPTIONS' ? 204 : 405, METHODS)
-  const verdict = judge(request, form.representation)
-  const answer = withoutContent(method, form.representation, verdict)
-  if (answer !== undefined || form.content === undefined) return answer
-  return withContent(form.representation, verdict, form.content)
-}
-
 /** A large file: opened once, and described by what the open descriptor says, not by what the name meant before. */
 async function fromDisk(request: GatewayRequest, form: Form, vary: boolean): Promise<GatewayResponse> {
-  let opened: { fd: number; identity: Identity }
+  let opened: OpenFile
   try {
     opened = await openFile(form.real)
   } catch (error) {
@@ -228,37 +242,4 @@ async function fromDisk(request: GatewayRequest, form: Form, vary: boolean): Pro
   if (answer === undefined) return withContent(representation, verdict, opened.fd)
   close(opened.fd, () => {})
   return answer
-}
-
-/** Opens a regular file for reading. Without waiting (a FIFO would), and not through a link that was put there since. */
-function openFile(real: ByteString): Promise<{ fd: number; identity: Identity }> {
-  return new Promise((resolve, reject) => {
-    open(nativePath(real), constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW, (error, fd) => {
-      if (error !== null) {
-        reject(isCode(error, 'EMFILE', 'ENFILE') ? tooMany(error) : error)
-        return
-      }
-      fstat(fd, (failed, stats) => {
-        if (failed === null && stats.isFile()) {
-          resolve({ fd, identity: identity(stats) })
-          return
-        }
-        close(fd, () => {})
-        reject(failed ?? Object.assign(new Error(`static: ${real} is no regular file any more`), { code: 'ENOENT' }))
-      })
-    })
-  })
-}
-
-function tooMany(cause: unknown): GatewayError {
-  return new GatewayError('UNAVAILABLE', {
-    status: 503,
-    message: 'static: no descriptor left to open a file; raise ulimit -n',
-    cause,
-    retryAfter: 1,
-  })
-}
-
-function isCode(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
 }
