@@ -2,7 +2,7 @@
 // protocol that comes over connections.
 
 import { randomBytes } from 'node:crypto'
-import { chmod, lstat, rename, unlink } from 'node:fs/promises'
+import { chmod, chown, lstat, rename, unlink } from 'node:fs/promises'
 import { connect } from 'node:net'
 import type { ListenOptions, Server as NetServer } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -12,8 +12,8 @@ import type { Address } from './types.ts'
 export type Listen =
   /** Default 127.0.0.1 and 0, a free port. */
   | { readonly host?: string; readonly port?: number }
-  /** A unix socket. `mode` are its permissions, default 0o660. */
-  | { readonly path: string; readonly mode?: number }
+  /** A unix socket. `mode` are its permissions, default 0o660; `uid` and `gid` its owner, default whoever runs this. */
+  | { readonly path: string; readonly mode?: number; readonly uid?: number; readonly gid?: number }
   /** A listening socket that was inherited. `name` is its path where it is a unix socket, for the descriptor does not know. */
   | { readonly fd: number; readonly name?: string }
 
@@ -41,7 +41,7 @@ export async function openListener(server: NetServer, where: Listen, door: strin
 class Refusal extends Error {}
 
 async function open(server: NetServer, where: Listen): Promise<Listener> {
-  if ('path' in where) return openPath(server, where.path, where.mode ?? 0o660)
+  if ('path' in where) return openPath(server, where)
   if ('fd' in where) {
     await listening(server, { fd: where.fd }, `descriptor ${where.fd}`)
     const address = server.address()
@@ -62,7 +62,8 @@ async function nothing(): Promise<void> {}
  * Binds a name of its own and renames it: closing a unix server removes the name it was bound to, which would cut off the heir
  * that has taken the path over meanwhile. It also makes the mode hold before anybody can connect.
  */
-async function openPath(server: NetServer, path: string, mode: number): Promise<Listener> {
+async function openPath(server: NetServer, where: Extract<Listen, { path: string }>): Promise<Listener> {
+  const { path, mode = 0o660, uid, gid } = where
   const temporary = join(dirname(path), `.${randomBytes(4).toString('hex')}`)
   const longest = Math.max(Buffer.byteLength(path), Buffer.byteLength(temporary))
   if (longest > PATH_LIMIT)
@@ -70,6 +71,8 @@ async function openPath(server: NetServer, path: string, mode: number): Promise<
   await checkFree(path)
   await listening(server, { path: temporary }, path)
   try {
+    // -1: as it is.
+    if (uid !== undefined || gid !== undefined) await chown(temporary, uid ?? -1, gid ?? -1)
     await chmod(temporary, mode)
     const made = await lstat(temporary, { bigint: true })
     await rename(temporary, path)

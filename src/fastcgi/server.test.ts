@@ -726,6 +726,15 @@ describe('the door', () => {
     expect(() => statSync(path)).toThrow()
   })
 
+  test.runIf(process.getuid?.() === 0)('a unix socket belongs to whom it is to belong to', async () => {
+    const path = join(folder, 'owner.sock')
+    await serve(hello, { listen: { path, uid: 1234, gid: 4321 } })
+    expect(statSync(path)).toMatchObject({ uid: 1234, gid: 4321 })
+    const other = join(folder, 'group.sock')
+    await serve(hello, { listen: { path: other, gid: 4321 } })
+    expect(statSync(other)).toMatchObject({ uid: 0, gid: 4321 })
+  })
+
   test.each([
     ['127.0.0.1', '127.0.0.1', true],
     ['127.0.0.1', '::ffff:127.0.0.1', true],
