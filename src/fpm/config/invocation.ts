@@ -1,8 +1,8 @@
 // What a php-fpm command line asks for, as plain data.
 
 export interface Invocation {
-  /** `usage` with exit code 0 is -h, with 64 a mistake. */
-  readonly action: 'run' | 'usage' | 'version' | 'information' | 'modules'
+  /** `help` is asked for and ends with 0; `mistake` shows the same and ends with 64. */
+  readonly action: 'run' | 'help' | 'mistake' | 'version' | 'information' | 'modules'
   /** `-y` */
   readonly config: string | undefined
   /** `-p` */
@@ -25,6 +25,4 @@ export interface Invocation {
   readonly forceStderr: boolean
   /** `-R` */
   readonly allowRoot: boolean
-  /** What getopt complains of, to be written to standard error as it is. */
-  readonly complaint: string | undefined
 }

@@ -43,8 +43,10 @@ export interface GlobalConfig {
   readonly rlimitCore: CoreLimit
   /** Checked and shown; the event loop here is Node's. */
   readonly eventsMechanism: string
-  /** Seconds between two reports to systemd; 0: none. */
+  /** Seconds between two reports to systemd, not always whole; 0: none. */
   readonly systemdInterval: number
+  /** systemd wants to be told that all is well (`WATCHDOG_USEC`): its reports say so. */
+  readonly systemdWatchdog: boolean
 }
 
 /** A section that is not `[global]`. */

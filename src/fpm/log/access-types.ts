@@ -1,4 +1,4 @@
-// A request that is over, as access.format's codes ask for it.
+// A request that is over, as access.format's codes ask for it. What came from the client or the script are byte strings.
 
 export interface AccessRecord {
   readonly pool: string

@@ -35,7 +35,7 @@ export interface ProcessStatus {
   readonly requests: number
   /** Microseconds, so far or altogether. */
   readonly requestDuration: number
-  /** '' when there was none, as the next five. */
+  /** A byte string, '' when there was none, as the next ones. */
   readonly requestMethod: string
   /** Without the query. */
   readonly requestUri: string

@@ -1,0 +1,70 @@
+// glob(3) as `include=` uses it: `*`, `?` and `[...]` in each part of a path, sorted by bytes; no braces, no `**`.
+
+import { lstatSync, readdirSync, statSync } from 'node:fs'
+
+/** Paths, folders among them ending in `/`; or that nothing matches; or that a folder could not be read. */
+export type Globbed = readonly string[] | 'nothing' | 'unreadable'
+
+export function glob(pattern: string): Globbed {
+  try {
+    const found = expand(
+      pattern.startsWith('/') ? '/' : '',
+      pattern.split('/').filter((part) => part !== ''),
+    )
+    return found.length === 0 ? 'nothing' : found.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  } catch {
+    return 'unreadable'
+  }
+}
+
+/** What is below `base`, which is '' or ends in `/`. Throws when a folder that has to be listed cannot be. */
+function expand(base: string, parts: readonly string[]): string[] {
+  const [part, ...rest] = parts
+  if (part === undefined) return []
+  const names = isPattern(part) ? readdirSync(base === '' ? '.' : base).filter((name) => matches(name, part)) : [plain(part)]
+  const found: string[] = []
+  for (const name of names) {
+    const path = base + name
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) continue
+    const folder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+    if (rest.length === 0) found.push(folder ? `${path}/` : path)
+    else if (folder) found.push(...expand(`${path}/`, rest))
+    // A pattern below what is no folder is a folder that cannot be read.
+    else if (isPattern(rest[0]!)) readdirSync(path)
+  }
+  if (
+    found.length === 0 &&
+    !isPattern(part) &&
+    rest.some(isPattern) &&
+    lstatSync(base + plain(part), { throwIfNoEntry: false }) === undefined
+  )
+    readdirSync(base + plain(part))
+  return found
+}
+
+function isPattern(part: string): boolean {
+  return /[*?]|\[.+\]/.test(part)
+}
+
+const plain = (part: string): string => part.replace(/\\(.)/g, '$1')
+
+/** A name that begins with a dot is matched by nothing but a dot. */
+export function matches(name: string, part: string): boolean {
+  if (name.startsWith('.') && !part.startsWith('.')) return false
+  let source = ''
+  for (let i = 0; i < part.length; i++) {
+    const char = part[i]!
+    const end = char === '[' ? part.indexOf(']', part[i + 1] === '!' || part[i + 1] === '^' ? i + 3 : i + 2) : -1
+    if (char === '*') source += '[^]*'
+    else if (char === '?') source += '[^]'
+    else if (end > 0) {
+      const negated = part[i + 1] === '!' || part[i + 1] === '^'
+      source += `[${negated ? '^' : ''}${part.slice(i + (negated ? 2 : 1), end).replace(/[\\\]^[]/g, '\\$&')}]`
+      i = end
+    } else {
+      const literal = char === '\\' && i + 1 < part.length ? part[++i]! : char
+      source += literal.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+    }
+  }
+  return new RegExp(`^${source}$`).test(name)
+}
