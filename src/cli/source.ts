@@ -34,10 +34,16 @@ export function folderConfig(options: FolderOptions): Config {
   }
   const silence = timeout === undefined ? undefined : durationText(timeout)
   const cgi = silence === undefined ? {} : { limits: { firstByte: silence, idle: silence, ...(timeout! > TOTAL && { time: silence }) } }
+  const pool = silence === undefined ? {} : { limits: { silence } }
   return {
     listeners: listen.map(describeListen),
     applications: {
-      site: { kind: 'folder', root: folder, ...(Object.keys(php).length > 0 && { php }), ...(Object.keys(cgi).length > 0 && { cgi }) },
+      site: {
+        kind: 'folder',
+        root: folder,
+        ...(Object.keys(php).length > 0 && { php }),
+        ...(silence !== undefined && { cgi, wsgi: pool, fcgi: pool }),
+      },
     },
     sites: [{ routes: [{ application: 'site' }] }],
     ...(maxBody !== undefined && { limits: { body: maxBody } }),

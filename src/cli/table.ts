@@ -20,7 +20,7 @@ export function table(entries: readonly PlanEntry[], c: Colours): string {
     row.path,
     [KINDS[row.kind] ?? row.kind, row.file].filter((part) => part !== undefined).join(' '),
     row.missing === undefined
-      ? [row.interpreter, row.version].filter((part) => part !== undefined).join(' ')
+      ? [row.interpreter, row.version, row.note].filter((part) => part !== undefined).join(' ')
       : `${row.missing.what} is missing`,
     row.workers === undefined || row.missing !== undefined
       ? ''

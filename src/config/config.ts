@@ -137,7 +137,7 @@ export interface FolderApplication {
       readonly start?: Duration
     }
   }
-  /** How its programs are run. */
+  /** How its CGI programs are run. */
   readonly cgi?: {
     /** Environment of the programs. Nothing is inherited; PATH is Viaduct's own unless set here. */
     readonly env?: Readonly<Record<string, Secret>>
@@ -177,6 +177,85 @@ export interface FolderApplication {
       readonly holdTime?: Duration
       /** How much of standard error goes to the log for each request. Default: "64K". */
       readonly stderr?: Size
+    }
+  }
+  /** The pools of its Python applications, each the same. */
+  readonly wsgi?: {
+    /** The interpreter of all. Default: of each, that of a `venv` or `.venv` in its folder, else `python3` on PATH. */
+    readonly python?: string
+    /** Processes. Default: 2. */
+    readonly workers?: number
+    /** Threads of each: for applications that wait for others. Default: 1. */
+    readonly threads?: number
+    /** Requests that may be with one worker, the one that runs included; those it has not begun are taken back when it is slow. With several threads it is 1. Default: 8. */
+    readonly depth?: number
+    /** Environment of the workers. They inherit PATH, HOME, LANG, LC_ALL, TZ and TMPDIR, and nothing else. */
+    readonly env?: Readonly<Record<string, Secret>>
+    /** `batch` keeps a worker that wakes up from interrupting the server; where the system has no `chrt`, `normal` is used. Default: "batch". */
+    readonly scheduling?: 'batch' | 'normal'
+    /** Limits of the pool. */
+    readonly limits?: {
+      /** Requests that may wait for a worker; the next one gets 503. Default: 512. */
+      readonly queue?: number
+      /** How long a request may wait for a worker before it gets 503. Default: "30s". */
+      readonly queueTimeout?: Duration
+      /** How long an application may say nothing: then its client gets 504, and its worker is replaced. Default: "60s". */
+      readonly silence?: Duration
+      /** Largest request body. Default: "1G". */
+      readonly body?: Size
+      /** Bytes of a request body that are kept in memory; beyond, it goes to a file. Default: "2M". */
+      readonly bodyMemory?: Size
+      /** Within what time a worker must have loaded the application. Default: "30s". */
+      readonly start?: Duration
+    }
+  }
+  /** The pools of its FastCGI programs, each the same. */
+  readonly fcgi?: {
+    /** Processes, each with one request at a time: a number, or a policy. Default: one, and more with the requests, two a core and four at most. */
+    readonly workers?:
+      | number
+      | {
+          /** `static`: `max` processes, always. `dynamic`: between `minSpare` and `maxSpare` idle ones, at most `max`. `ondemand`: none without requests. */
+          readonly policy: 'static' | 'dynamic' | 'ondemand'
+          /** Processes at most. */
+          readonly max: number
+          /** With `dynamic`: idle ones at least. Default: 1. */
+          readonly minSpare?: number
+          /** With `dynamic`: idle ones at most. Default: two more than `minSpare`. */
+          readonly maxSpare?: number
+          /** With `dynamic`: processes at the start. Default: half-way between the spares. */
+          readonly start?: number
+          /** With `ondemand`: how long one may have nothing to do. Default: "10s". */
+          readonly idleTimeout?: Duration
+        }
+    /** Requests after which a process is replaced, against slow leaks; 0 is never. Default: 0. */
+    readonly maxRequests?: number
+    /** Environment of the processes. Nothing but PATH is inherited. */
+    readonly env?: Readonly<Record<string, Secret>>
+    /** `batch` keeps a process that wakes up from interrupting the server; where the system has no `chrt`, `normal` is used. Default: "batch". */
+    readonly scheduling?: 'batch' | 'normal'
+    /** How far the processes stand back behind others (nice). Default: 0. */
+    readonly nice?: number
+    /** Limits of the pool. */
+    readonly limits?: {
+      /** Requests that may wait for a process; the next one gets 503. Default: 512. */
+      readonly queue?: number
+      /** How long a request may wait for a process before it gets 503. Default: "30s". */
+      readonly queueTimeout?: Duration
+      /** How long a program may say nothing: then its client gets 504, and its process is replaced. Default: "60s". */
+      readonly silence?: Duration
+      /** Largest request body. Default: "1G". */
+      readonly body?: Size
+      /** Bytes of a request body that are kept in memory; beyond, it goes to a file. Default: "2M". */
+      readonly bodyMemory?: Size
+      /** How much of an answer is held back, so that most pages have a Content-Length; 0 streams at once. Default: "64K". */
+      readonly holdBytes?: Size
+      /** How long it is held back. Default: "5ms". */
+      readonly holdTime?: Duration
+      /** Within what time a process must have taken its first connection. Default: "10s". */
+      readonly start?: Duration
+      /** Time between SIGTERM and SIGKILL. Default: "2s". */
+      readonly stop?: Duration
     }
   }
   /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */

@@ -2,14 +2,25 @@
 
 import { fromByteString } from '../core/index.ts'
 import { Root } from '../static/index.ts'
+import { applicationIn } from './apps.ts'
+import { describeFcgi, elastic } from './fcgi.ts'
 import { interpreterOf, missing, shellWord } from './interpreter.ts'
+import { nodeEntry } from './node-app.ts'
 import { describePhp } from './php.ts'
 import { describePrograms } from './programs.ts'
 import { walk } from './walk.ts'
+import { countWorkers } from './workers.ts'
+import { describePool, wsgiEntry } from './wsgi.ts'
+import type { FoundApp } from './apps.ts'
+import type { FcgiPlan, FcgiSettings } from './fcgi.ts'
 import type { Missing } from './interpreter.ts'
+import type { DescribeScope } from './kinds/kind.ts'
+import type { MountPlan } from './mounts.ts'
 import type { PhpPlan, PhpSettings } from './php.ts'
 import type { ProgramPlan, ProgramSettings } from './programs.ts'
 import type { Contents, WalkLimits } from './walk.ts'
+import type { WsgiSettings } from './wsgi.ts'
+import type { ByteString } from '../core/index.ts'
 
 /** One line of the table that is shown at the start. */
 export interface PlanEntry {
@@ -23,12 +34,17 @@ export interface PlanEntry {
   readonly workers?: number
   /** There may be fewer. */
   readonly upTo?: true
+  /** What else is to be known of it. */
+  readonly note?: string
   readonly missing?: Missing
 }
 
 interface SiteSettings {
   readonly php: PhpPlan
   readonly cgi: ProgramPlan
+  readonly fcgi: FcgiPlan
+  /** FastCGI programs that are started with the server, under the root. */
+  readonly started: readonly ByteString[]
   /** Suffixes that PHP runs. */
   readonly extensions: readonly string[]
   /** What shows a folder. */
@@ -44,6 +60,8 @@ export interface SitePlan {
   /** As text; the real path. */
   readonly root: string
   readonly entries: readonly PlanEntry[]
+  /** Applications that own folders of it. */
+  readonly mounts: readonly MountPlan[]
   readonly settings: SiteSettings
 }
 
@@ -62,36 +80,91 @@ export interface DescribeOptions {
   readonly path?: string
   readonly php?: PhpSettings
   readonly cgi?: ProgramSettings
+  /** `python` is an absolute path, for all applications. */
+  readonly wsgi?: WsgiSettings & { readonly version?: string }
+  readonly fcgi?: FcgiSettings
+  /** Hears of numbers of processes that contradict each other. Default: they are ignored. */
+  readonly problem?: DescribeScope['problem']
   readonly walk?: WalkLimits
 }
 
 export const EXTENSIONS: readonly string[] = ['.php']
+/** So many applications and FastCGI programs each are started with the server, others when they are asked for. */
+const STARTED = 8
 export const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin'
 
 /** Looks at a folder. Rejects with CONFIG when it cannot be served, or when `phpCgi` is no php-cgi. */
 export async function describeFolder(folder: string, options: DescribeOptions = {}): Promise<SitePlan> {
   const root = new Root(folder)
   const path = options.path ?? process.env['PATH'] ?? DEFAULT_PATH
-  const contents = await walk(root.path, EXTENSIONS, options.walk)
+  const apps: FoundApp[] = []
+  const contents = await walk(root.path, EXTENSIONS, options.walk, async (at, names) => {
+    const app = await applicationIn(root.path, at, names, path)
+    if (app !== undefined) apps.push(app)
+    return app !== undefined && app.kind !== 'none'
+  })
+  const mounted = describeApps(apps, root, options.wsgi ?? {}, path)
+  const fcgi = describeFcgi(options.fcgi ?? {}, path, elastic(), options.problem ?? (() => {}))
   const { workers, phpCgi } = options
   const given = { ...options.php, ...(workers !== undefined && { workers }), ...(phpCgi !== undefined && { program: phpCgi }) }
   const php = await describePhp(given, path, contents.php)
   return {
     root: fromByteString(root.path) || '/',
-    entries: [{ path: '/', kind: 'static' }, ...phpEntries(php, contents), ...(await programEntries(root, contents, path))],
+    entries: [
+      ...(mounted.all ? [] : [{ path: '/', kind: 'static', ...(contents.partial && { note: PARTIAL }) }]),
+      ...mounted.entries,
+      ...phpEntries(php, contents),
+      ...(await programEntries(root, contents, path, fcgi)),
+    ],
+    mounts: mounted.mounts,
     settings: {
       php: php.plan,
       cgi: describePrograms(
         options.cgi ?? {},
         path,
-        contents.programs.some((program) => program.executable),
+        contents.programs.some((program) => program.executable && !program.path.endsWith('.fcgi')),
       ),
+      fcgi,
+      started: contents.programs
+        .filter((program) => program.executable && program.path.endsWith('.fcgi'))
+        .map((program) => program.path)
+        .slice(0, STARTED),
       extensions: EXTENSIONS,
       index: options.index ?? ['index.html', 'index.php'],
       symlinks: options.symlinks ?? false,
       ...(options.maxBody !== undefined && { maxBody: options.maxBody }),
     },
   }
+}
+
+const PARTIAL = 'too much to look at all of it: applications deeper in it are not found'
+
+/** `all`: one of them is the folder itself. */
+function describeApps(
+  apps: readonly FoundApp[],
+  root: Root,
+  settings: NonNullable<DescribeOptions['wsgi']>,
+  path: string,
+): { mounts: MountPlan[]; entries: PlanEntry[]; all: boolean } {
+  const mounts: MountPlan[] = []
+  const entries: PlanEntry[] = []
+  for (const app of apps) {
+    const shown = `${fromByteString(app.folder)}/`
+    if (app.kind === 'none') entries.push({ path: shown + app.name, kind: 'file', note: app.why })
+    else if (app.kind === 'node') {
+      mounts.push({ path: app.folder, kind: 'node', plan: { file: `${fromByteString(root.path + app.folder)}/${app.name}` } })
+      entries.push(nodeEntry(shown, app.name))
+    } else {
+      const { file, python, version, venv } = app.wsgi
+      const found =
+        settings.python === undefined ? { python, version, venv } : { python: settings.python, version: settings.version, venv: undefined }
+      const place = { app: file, folder: fromByteString(root.path + app.folder) || '/', ...found }
+      const plan = describePool(settings, place, path)
+      mounts.push({ path: app.folder, kind: 'wsgi', plan, now: mounts.length < STARTED })
+      entries.push(wsgiEntry(shown, app.name, plan, place))
+    }
+  }
+  return { mounts, entries, all: mounts.some((mount) => mount.path === '') }
 }
 
 function phpEntries({ plan, version }: { plan: PhpPlan; version?: string }, contents: Contents): PlanEntry[] {
@@ -102,19 +175,23 @@ function phpEntries({ plan, version }: { plan: PhpPlan; version?: string }, cont
 }
 
 /** A line for each place with programs, and one for each thing that is missing for one of them. */
-async function programEntries(root: Root, contents: Contents, path: string): Promise<PlanEntry[]> {
+async function programEntries(root: Root, contents: Contents, path: string, fcgi: FcgiPlan): Promise<PlanEntry[]> {
   const places = new Map<string, Set<string>>()
   const lacking: PlanEntry[] = []
+  const staying: PlanEntry[] = []
   for (const program of contents.programs) {
     const shown = fromByteString(program.path)
+    const kind = program.path.endsWith('.fcgi') ? 'fcgi' : 'cgi'
     const interpreter = await interpreterOf(root.path + program.path, path)
     if (!program.executable) {
       // Data of programs may lie beside them; what begins like a script was meant to be one.
       if (interpreter === undefined) continue
       const command = `chmod +x ${shellWord(fromByteString(root.path + program.path))}`
-      lacking.push({ path: shown, kind: 'cgi', missing: { what: `the execute bit of ${shown}`, command } })
+      lacking.push({ path: shown, kind, missing: { what: `the execute bit of ${shown}`, command } })
     } else if (interpreter !== undefined && interpreter.file === undefined) {
-      lacking.push({ path: shown, kind: 'cgi', interpreter: interpreter.name, missing: missing(interpreter.name, path) })
+      lacking.push({ path: shown, kind, interpreter: interpreter.name, missing: missing(interpreter.name, path) })
+    } else if (kind === 'fcgi') {
+      staying.push({ path: shown, kind, interpreter: interpreter?.name ?? 'program', ...countWorkers(fcgi.workers) })
     } else {
       const at = shown.lastIndexOf('/cgi-bin/')
       const place = at === -1 ? '*.cgi' : shown.slice(0, at + '/cgi-bin/'.length)
@@ -123,5 +200,5 @@ async function programEntries(root: Root, contents: Contents, path: string): Pro
     }
   }
   const found = [...places].map(([place, names]): PlanEntry => ({ path: place, kind: 'cgi', interpreter: [...names].sort().join(', ') }))
-  return [...found, ...lacking]
+  return [...found, ...staying, ...lacking]
 }

@@ -1,7 +1,8 @@
 // FastCGI programs as a configuration has them: what is set, and the pools they become.
 
 import { availableParallelism } from 'node:os'
-import { enumerate } from '../core/index.ts'
+import { dirname } from 'node:path'
+import { GatewayError, backend, enumerate, fromByteString, toByteString } from '../core/index.ts'
 import { programPool } from '../programs/index.ts'
 import { mending } from './mending.ts'
 import { maskSecret, readSecrets } from './secrets.ts'
@@ -13,6 +14,9 @@ import type { ProgramLimits, Workers } from '../programs/index.ts'
 import type { BuildScope, DescribeScope } from './kinds/kind.ts'
 import type { LimitsGroup, Secret } from './values.ts'
 import type { WorkersSetting } from './workers.ts'
+
+/** FastCGI programs of one folder that can be there at a time. */
+const POOLS = 64
 
 /** The settings of a pool, as a configuration writes them. */
 export interface FcgiSettings {
@@ -102,6 +106,43 @@ export function buildFcgi(plan: FcgiPlan, what: FcgiCommand, scope: BuildScope, 
         ...(scope.guard !== undefined && { guard: scope.guard }),
       }),
     { name, now, ...(scope.strict !== undefined && { strict: scope.strict }) },
+  )
+}
+
+/** Programs of a folder, each in a pool of its own, by SCRIPT_FILENAME. Those of `started` are there from the start, others with their first request. */
+export function buildFcgiFolder(plan: FcgiPlan, root: string, started: readonly ByteString[], scope: BuildScope): Backend {
+  const pools = new Map<ByteString, Backend>()
+  const add = (file: ByteString, now: boolean): Backend => {
+    const command = fromByteString(file)
+    const pool = buildFcgi(plan, { command, cwd: dirname(command) }, scope, command, now)
+    pools.set(file, pool)
+    return pool
+  }
+  for (const path of started) add(toByteString(root.replace(/\/$/, '')) + path, true)
+  let closed = false
+  return backend(
+    (request) => {
+      const file = request.variables.get('SCRIPT_FILENAME') ?? ''
+      const pool = pools.get(file)
+      if (pool !== undefined) return pool(request)
+      if (closed) return { status: 503, headers: [], body: null }
+      if (pools.size >= POOLS) {
+        throw new GatewayError('QUEUE_FULL', {
+          status: 503,
+          message: `config: "${scope.name}" has ${POOLS} FastCGI programs already, and ${fromByteString(file)} would be one more; make it an application of its own`,
+        })
+      }
+      return add(file, false)(request)
+    },
+    {
+      ready: async () => {
+        await Promise.all([...pools.values()].map((pool) => pool.ready()))
+      },
+      close: async (grace) => {
+        closed = true
+        await Promise.all([...pools.values()].map((pool) => pool.close(grace)))
+      },
+    },
   )
 }
 

@@ -24,12 +24,14 @@ export interface LocateSettings {
   readonly php: readonly string[]
   /** What shows a folder, in this order; those with a PHP suffix are run. */
   readonly index: readonly string[]
-  /** What is a program: by its place and name (default), nothing, or each file whose name ends in one of these (an empty text: every file). */
+  /** What is a program: by its place and name (default; `*.fcgi` is one that stays), nothing, or each file whose name ends in one of these (an empty text: every file). */
   readonly programs?: 'by name' | 'none' | readonly string[]
   /** Programs need no execute bit: an interpreter gets them. Default false. */
   readonly interpreted?: boolean
   /** Other files are sent. Default true; else they are as good as absent. */
   readonly files?: boolean
+  /** Folders of applications, without a slash at the end: no link leads to a file of theirs. */
+  readonly applications?: readonly ByteString[]
   /** What does not exist goes to the nearest index with a PHP suffix. Default true. */
   readonly controller?: boolean
 }
@@ -37,7 +39,7 @@ export interface LocateSettings {
 export type Located =
   /** An ordinary file. `path` is under the root, as is every path here. */
   | { readonly kind: 'static'; readonly path: ByteString }
-  | { readonly kind: 'php' | 'cgi'; readonly script: ByteString; readonly pathInfo: ByteString }
+  | { readonly kind: 'php' | 'cgi' | 'fcgi'; readonly script: ByteString; readonly pathInfo: ByteString }
   /** A folder asked for without its slash. */
   | { readonly kind: 'folder' }
   /** `program`: it would be one, had it the execute bit. */
@@ -45,6 +47,7 @@ export type Located =
   | { readonly kind: 'nothing' }
 
 const NOTHING: Located = { kind: 'nothing' }
+const PACKAGE: Located = { kind: 'refused', status: 404, reason: 'packages of Python are not served' }
 
 /** `path` is decoded once, without dot segments, and not ambiguous. Rejects with what the probe rejects with. */
 export async function locate(probe: Probe, settings: LocateSettings, path: ByteString): Promise<Located> {
@@ -53,7 +56,7 @@ export async function locate(probe: Probe, settings: LocateSettings, path: ByteS
   const whole = await probe.look(path)
   switch (whole.kind) {
     case 'file':
-      return asFile(settings, path, whole, '')
+      return guarded(probe, asFile(settings, path, whole, ''))
     case 'directory':
       return path.endsWith('/') ? inFolder(probe, settings, path) : { kind: 'folder' }
     case 'nothing':
@@ -69,17 +72,30 @@ function refuse(kind: 'outside' | 'denied'): Located {
     : { kind: 'refused', status: 403, reason: 'the file system does not let the server read it' }
 }
 
+/** What lies in a virtual environment of Python, or where its packages are, is for nobody who visits a site. */
+async function guarded(probe: Probe, located: Located): Promise<Located> {
+  if (located.kind !== 'static') return located
+  const { path } = located
+  if (path.includes('/site-packages/') || path.includes('/__pycache__/')) return PACKAGE
+  for (let at = path.indexOf('/venv/'); at !== -1; at = path.indexOf('/venv/', at + 1))
+    if ((await probe.look(`${path.slice(0, at)}/venv/pyvenv.cfg`)).kind === 'file') return PACKAGE
+  return located
+}
+
 /** What an existing regular file is for, with what follows it in the path. */
 function asFile(settings: LocateSettings, path: ByteString, look: Look, rest: ByteString): Located {
   const inner = look.inner ?? path
   if (hasDotSegment(inner)) return { kind: 'refused', status: 404, reason: 'it is a link to a name that begins with a dot' }
+  if (settings.applications?.some((folder) => isBelow(inner, folder)) === true)
+    return { kind: 'refused', status: 404, reason: 'it is a link to a file of an application' }
   if (isPhp(settings, path)) {
     // A link named x.php to a text somebody uploaded is not a script; one to another script is.
     if (isPhp(settings, inner)) return { kind: 'php', script: path, pathInfo: rest }
     return { kind: 'refused', status: 404, reason: 'it is a link to a file that is no PHP script' }
   }
   if (isProgram(settings, path)) {
-    if (look.executable === true || settings.interpreted === true) return { kind: 'cgi', script: path, pathInfo: rest }
+    const kind = isFcgi(settings, path) ? 'fcgi' : 'cgi'
+    if (look.executable === true || settings.interpreted === true) return { kind, script: path, pathInfo: rest }
     return { kind: 'refused', status: 403, reason: 'it is not executable', program: path }
   }
   if (rest !== '' || settings.files === false) return NOTHING
@@ -87,16 +103,25 @@ function asFile(settings: LocateSettings, path: ByteString, look: Look, rest: By
   return { kind: 'static', path }
 }
 
+/** Whether a path is that of a folder (without a slash at the end), or below it. */
+export function isBelow(path: ByteString, folder: ByteString): boolean {
+  return path.startsWith(folder) && (path.length === folder.length || path.charCodeAt(folder.length) === 0x2f)
+}
+
 function isPhp(settings: LocateSettings, path: ByteString): boolean {
   const name = baseName(path)
   return settings.php.some((suffix) => name.length > suffix.length && name.endsWith(suffix))
 }
 
-/** In a folder `cgi-bin`, or named `*.cgi`; or what the settings say. */
+/** In a folder `cgi-bin`, or named `*.cgi` or `*.fcgi`; or what the settings say. */
 function isProgram({ programs }: LocateSettings, path: ByteString): boolean {
   if (programs === 'none') return false
-  if (programs === undefined || programs === 'by name') return path.endsWith('.cgi') || path.includes('/cgi-bin/')
+  if (programs === undefined || programs === 'by name') return path.endsWith('.cgi') || path.endsWith('.fcgi') || path.includes('/cgi-bin/')
   return programs.some((suffix) => path.endsWith(suffix))
+}
+
+function isFcgi({ programs }: LocateSettings, path: ByteString): boolean {
+  return (programs === undefined || programs === 'by name') && path.endsWith('.fcgi')
 }
 
 /** Whether everything in it is a program: it has no index, and nothing stands in for what it lacks. */

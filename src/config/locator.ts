@@ -13,6 +13,8 @@ export interface LocatorOptions extends LocateSettings {
   readonly age?: number
   /** Paths remembered; they come from outside. Default 8192. */
   readonly entries?: number
+  /** Whether a file that would be sent is no such file after all. */
+  readonly hides?: (path: ByteString) => Promise<boolean>
   /** What is missing for a script that was found, remembered with it. */
   readonly inspect?: (located: Located) => Promise<Missing | undefined>
   /** For tests: milliseconds. */
@@ -70,9 +72,8 @@ export class Locator {
 
   async #find(path: ByteString): Promise<Found> {
     const checked = this.#clock()
-    const located = await locate(this.#probe, this.#options, path)
-    const script = located.kind === 'php' || located.kind === 'cgi'
-    const changes = script ? this.changes('', located.script, located.pathInfo) : undefined
+    const located = await this.#judge(await locate(this.#probe, this.#options, path))
+    const changes = 'script' in located ? this.changes('', located.script, located.pathInfo) : undefined
     const found = { located, changes, lacks: await this.#options.inspect?.(located), checked }
     // Taken out first: an entry that is renewed goes to the end of the line, and the oldest is the first to go.
     this.#known.delete(path)
@@ -82,6 +83,11 @@ export class Locator {
       this.#known.delete(oldest)
     }
     return found
+  }
+
+  async #judge(located: Located): Promise<Located> {
+    if (located.kind !== 'static' || (await this.#options.hides?.(located.path)) !== true) return located
+    return { kind: 'refused', status: 404, reason: 'it is an application that came after the start; SIGHUP finds it' }
   }
 
   /** RFC 3875, 4.1: the script, what follows it, and where both are on the disk. `mount` is where the site itself stands. */

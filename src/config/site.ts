@@ -1,14 +1,17 @@
 // A folder in front of what runs its scripts and programs: which file a path means is locate.ts; here it is answered.
 
 import { backend, derive, empty, fromByteString } from '../core/index.ts'
-import { Files, isAmbiguous, toFolder } from '../static/index.ts'
+import { Files, baseName, isAmbiguous, toFolder } from '../static/index.ts'
+import { isNodeApp } from './apps.ts'
 import { interpreterOf, missing, shellWord } from './interpreter.ts'
 import { Locator } from './locator.ts'
 import { missingPage } from './missing-page.ts'
+import { enter, mountAt } from './mounts.ts'
 import type { Application, Backend, ByteString, GatewayRequest, GatewayResponse, Log } from '../core/index.ts'
 import type { Missing } from './interpreter.ts'
 import type { LocateSettings } from './locate.ts'
 import type { Found } from './locator.ts'
+import type { Mounted } from './mounts.ts'
 
 export interface SiteParts {
   /** The folder, as text. */
@@ -21,13 +24,18 @@ export interface SiteParts {
   readonly php?: Backend
   /** The same for programs. */
   readonly programs?: Backend
+  /** The same for FastCGI programs. */
+  readonly fcgi?: Backend
+  /** Applications that own folders of it. */
+  readonly mounts?: readonly Mounted[]
   readonly log: Log
 }
 
 /** The folder as an application. Throws CONFIG when it is gone. */
 export function siteOf(parts: SiteParts): Backend {
   const site = new Site(parts)
-  const owned = [parts.php, parts.programs].filter((each) => each !== undefined)
+  const mounted = (parts.mounts ?? []).map(({ application }) => application)
+  const owned = [parts.php, parts.programs, parts.fcgi, ...mounted].filter((each) => each !== undefined)
   return backend((request) => site.route(request), {
     ready: async () => {
       await Promise.all(owned.map((each) => each.ready()))
@@ -62,6 +70,8 @@ class Site {
   readonly #index: ByteString
   readonly #php: Application
   readonly #programs: Application
+  readonly #fcgi: Application
+  readonly #mounts: readonly Mounted[]
 
   constructor(parts: SiteParts) {
     this.#parts = parts
@@ -69,10 +79,15 @@ class Site {
     this.#index = parts.locate.index[0] ?? 'index.html'
     this.#php = parts.php ?? nobody
     this.#programs = parts.programs ?? nobody
+    this.#fcgi = parts.fcgi ?? nobody
+    this.#mounts = parts.mounts ?? []
     this.#locator = new Locator(this.#files.root, {
       ...parts.locate,
-      inspect: (located) =>
-        located.kind === 'cgi' && parts.locate.interpreted !== true ? this.#lacks(located.script) : Promise.resolve(undefined),
+      inspect: (located) => {
+        const asked = located.kind === 'fcgi' || (located.kind === 'cgi' && parts.locate.interpreted !== true)
+        return asked ? this.#lacks(located.script) : Promise.resolve(undefined)
+      },
+      ...(parts.mounts !== undefined && { hides: (path) => this.#isLateApp(path) }),
     })
   }
 
@@ -83,8 +98,19 @@ class Site {
     return interpreter === undefined || interpreter.file !== undefined ? undefined : missing(interpreter.name, path)
   }
 
+  /** Its folder is an application's from the next start on; the source of it is nobody's business until then. */
+  #isLateApp(path: ByteString): Promise<boolean> {
+    const folder = path.slice(0, path.lastIndexOf('/'))
+    const has = async (name: string): Promise<boolean> => (await this.#files.root.look(`${folder}/${name}`)).kind === 'file'
+    return isNodeApp(this.#files.root.path + folder, baseName(path), has)
+  }
+
   route(request: GatewayRequest): GatewayResponse | Promise<GatewayResponse> {
     const path = request.pathInfo
+    if (this.#mounts.length > 0) {
+      const mounted = mountAt(this.#mounts, path)
+      if (mounted !== undefined) return enter(mounted, request)
+    }
     // What was decoded could have been read differently by another layer: it takes the long way, where that is looked at.
     if (path === request.rawPathInfo) {
       const hit = this.#files.hit(request, path.charCodeAt(path.length - 1) === 0x2f ? path + this.#index : path)
@@ -114,7 +140,7 @@ class Site {
     if (path === '' || isAmbiguous(request)) return { found: undefined, path, request, root }
     const found = await this.#locator.find(path)
     const { located } = found
-    if (located.kind !== 'php' && located.kind !== 'cgi') return { found, path, request, root }
+    if (!('script' in located)) return { found, path, request, root }
     return { found, path, request: derive(request, this.#locator.changes(request.scriptName, located.script, located.pathInfo)), root }
   }
 
@@ -135,11 +161,13 @@ class Site {
       case 'static':
         return this.#files.hit(request, located.path) ?? this.#files.serve(request, located.path)
       case 'php':
-      case 'cgi': {
+      case 'cgi':
+      case 'fcgi': {
         if (found.lacks !== undefined) return missingPage(request, found.lacks, 'Then load this page again.')
         const mount = request.scriptName
         const changes = mount === '' ? found.changes! : this.#locator.changes(mount, located.script, located.pathInfo)
-        return (located.kind === 'php' ? this.#php : this.#programs)(derive(request, changes))
+        const runner = located.kind === 'php' ? this.#php : located.kind === 'cgi' ? this.#programs : this.#fcgi
+        return runner(derive(request, changes))
       }
       case 'folder':
         return toFolder(request)

@@ -5,11 +5,13 @@ import type { ByteString, GatewayRequest } from '../core/index.ts'
 import type { Explained } from './kinds/kind.ts'
 import type { Sought } from './site.ts'
 
-/** `variables`: what a script (`php`) or a program (`cgi`) would get. */
+type Runner = 'php' | 'cgi' | 'fcgi'
+
+/** `variables`: what a script (`php`) or a program (`cgi`, `fcgi`) would get. */
 export function tellSought(
   { found, path: asked, request, root }: Sought,
-  runner: Readonly<Record<'php' | 'cgi', string>>,
-  variables: (kind: 'php' | 'cgi', request: GatewayRequest) => [ByteString, ByteString][],
+  runner: Readonly<Partial<Record<Runner, string>>>,
+  variables: (kind: Runner, request: GatewayRequest) => [ByteString, ByteString][],
 ): Explained {
   if (found === undefined) {
     if (asked === '') return { what: 'a redirect to the same path with a slash at the end', why: ['it is mounted at exactly this path'] }
@@ -30,7 +32,7 @@ export function tellSought(
       const script = fromByteString(located.script)
       const noun = located.kind === 'php' ? 'script' : 'program'
       return {
-        what: runner[located.kind],
+        what: runner[located.kind] ?? 'nothing that this application runs',
         program: fromByteString(root + located.script),
         why: [whyScript(path, script, fromByteString(located.pathInfo), noun)],
         variables: variables(located.kind, request),

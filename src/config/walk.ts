@@ -1,4 +1,4 @@
-// What lies in a folder, as far as it decides which programs are needed: a bounded walk, breadth first.
+// What lies in a folder, as far as it decides which programs and applications there are: a bounded walk, breadth first.
 
 import { readdir, stat } from 'node:fs/promises'
 import { baseName, hasDotSegment, nativePath } from '../static/index.ts'
@@ -14,14 +14,25 @@ export interface WalkLimits {
 export interface Contents {
   /** There is a PHP file, or the walk ended before it could tell. */
   readonly php: boolean
-  /** Files in `cgi-bin` and `*.cgi`, as paths under the root. */
+  /** Files in `cgi-bin`, `*.cgi` and `*.fcgi`, as paths under the root. */
   readonly programs: readonly { readonly path: ByteString; readonly executable: boolean }[]
   /** The walk came to its limit. */
   readonly partial: boolean
 }
 
-/** `root` is absolute, without a slash at the end. Links to folders are not followed; dot folders and node_modules are not entered. */
-export async function walk(root: ByteString, suffixes: readonly string[], limits: WalkLimits = {}): Promise<Contents> {
+/** Where other people's modules lie: nothing in them is a part of the site. */
+const PACKAGES: ReadonlySet<string> = new Set(['node_modules', 'site-packages', '__pycache__'])
+
+/**
+ * `root` is absolute, without a slash at the end. Links to folders are not followed; dot folders, node_modules and virtual environments
+ * of Python are not entered, nor is a folder that is `taken`, which is asked with the names of its regular files.
+ */
+export async function walk(
+  root: ByteString,
+  suffixes: readonly string[],
+  limits: WalkLimits = {},
+  taken: (folder: ByteString, names: ReadonlySet<ByteString>) => Promise<boolean> = () => Promise.resolve(false),
+): Promise<Contents> {
   let left = limits.names ?? 20_000
   let php = false
   const programs: { path: ByteString; executable: boolean }[] = []
@@ -29,14 +40,17 @@ export async function walk(root: ByteString, suffixes: readonly string[], limits
   for (let depth = limits.depth ?? 12; level.length > 0 && depth > 0; depth--) {
     const below: ByteString[] = []
     for (const folder of level) {
-      for (const entry of await list(root + folder)) {
+      const entries = await list(root + folder)
+      const names = new Set(entries.filter((entry) => entry.isFile()).map((entry) => entry.name))
+      if (names.has('pyvenv.cfg') || (await taken(folder.slice(0, -1), names))) continue
+      for (const entry of entries) {
         if (left-- <= 0) return { php: true, programs, partial: true }
         const path = folder + entry.name
         if (hasDotSegment(path)) continue
         if (entry.isDirectory()) {
-          if (entry.name !== 'node_modules') below.push(`${path}/`)
+          if (!PACKAGES.has(entry.name)) below.push(`${path}/`)
         } else if (isScript(path, suffixes)) php = true
-        else if (path.endsWith('.cgi') || path.includes('/cgi-bin/')) {
+        else if (path.endsWith('.cgi') || path.endsWith('.fcgi') || path.includes('/cgi-bin/')) {
           const mode = await modeOf(root + path)
           if (mode !== undefined) programs.push({ path, executable: (mode & 0o111) !== 0 })
         }
@@ -53,7 +67,7 @@ function isScript(path: ByteString, suffixes: readonly string[]): boolean {
   return suffixes.some((suffix) => name.length > suffix.length && name.endsWith(suffix))
 }
 
-async function list(folder: ByteString): Promise<{ name: ByteString; isDirectory(): boolean }[]> {
+async function list(folder: ByteString): Promise<{ name: ByteString; isDirectory(): boolean; isFile(): boolean }[]> {
   try {
     return await readdir(nativePath(folder), { withFileTypes: true, encoding: 'latin1' })
   } catch {

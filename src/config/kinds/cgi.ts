@@ -106,7 +106,7 @@ export const programs: Kind<CgiSettings, CgiPlan> = {
       }
     }
     const sought = await seek(partsOf(plan, plan.root, silent), request)
-    return tellSought(sought, { php: '', cgi: what }, (_, each) => programVariables(plan.programs, each))
+    return tellSought(sought, { cgi: what }, (_, each) => programVariables(plan.programs, each))
   },
 
   files: (plan) => ({

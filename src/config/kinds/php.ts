@@ -74,7 +74,7 @@ export const php: Kind<ScriptSettings, ScriptPlan> = {
 
   async explain(plan, request) {
     const sought = await seek(partsOf(plan, silent), request)
-    const told = tellSought(sought, { php: 'a PHP script, in a worker of the pool', cgi: '' }, (_, each) => phpVariables(plan.pool, each))
+    const told = tellSought(sought, { php: 'a PHP script, in a worker of the pool' }, (_, each) => phpVariables(plan.pool, each))
     return 'missing' in plan.pool ? { ...told, problem: `${plan.pool.missing.what} is missing` } : told
   },
 

@@ -1,0 +1,78 @@
+// Which folders of a site are applications: Python's by the names that their servers have always looked for, JavaScript's by app.mjs
+// and app.js. What is found owns its folder: it answers every path below, and none of its files is sent.
+
+import { open } from 'node:fs/promises'
+import { fromByteString, toByteString } from '../core/index.ts'
+import { nativePath } from '../static/index.ts'
+import { WSGI_FILES, describeWsgi } from '../wsgi/index.ts'
+import type { ByteString } from '../core/index.ts'
+import type { WsgiDescription } from '../wsgi/index.ts'
+
+/** `folder`: under the root, without a slash at the end; empty for the root itself. */
+export type FoundApp = { readonly folder: ByteString } & (
+  | { readonly kind: 'wsgi'; readonly name: string; readonly wsgi: WsgiDescription }
+  | { readonly kind: 'node'; readonly name: string }
+  /** A file that is named like an application and is none. */
+  | { readonly kind: 'none'; readonly name: string; readonly why: string }
+)
+
+/** In this order. */
+const NODE_FILES: readonly string[] = ['app.mjs', 'app.js']
+/** How much of a file is looked at. */
+const LOOK = 1024 * 1024
+
+/** A default export of a module, or what CommonJS has in its place. */
+const EXPORTS = /^[ \t]*(?:export\s+default\b|export\s*\{[^}]*\bas\s+default\b|module\.exports\s*=(?!=)|exports\.default\s*=(?!=))/m
+
+const NOT_WSGI: Readonly<Record<string, string>> = {
+  'manage.py': 'not run: it names no DJANGO_SETTINGS_MODULE',
+}
+
+/** What a folder is, by the names of its regular files. `path`: where Python is looked for. */
+export async function applicationIn(
+  root: ByteString,
+  folder: ByteString,
+  names: ReadonlySet<string>,
+  path: string,
+): Promise<FoundApp | undefined> {
+  const real = root + folder
+  const python = WSGI_FILES.filter((name) => names.has(name))
+  // A name that is no UTF-8 cannot be told to Python's import.
+  if (python.length > 0 && toByteString(fromByteString(real)) === real) {
+    const wsgi = await describeWsgi(fromByteString(real) || '/', path)
+    if (wsgi !== undefined) return { folder, kind: 'wsgi', name: wsgi.file.slice(wsgi.file.lastIndexOf('/') + 1), wsgi }
+  }
+  for (const name of NODE_FILES)
+    if (names.has(name) && (await isNodeApp(real, name, (each) => Promise.resolve(names.has(each))))) return { folder, kind: 'node', name }
+  if (python[0] !== undefined) {
+    const why = NOT_WSGI[python[0]] ?? 'not run: it has none of application, app, create_app, make_app'
+    return { folder, kind: 'none', name: python[0], why }
+  }
+  if (names.has('app.mjs')) return { folder, kind: 'none', name: 'app.mjs', why: 'a file like others: it has no default export' }
+  return undefined
+}
+
+/**
+ * Whether a file is a JavaScript application of this server. `app.js` is what many a script for browsers is called: it must have a
+ * package.json beside it, and no index that browsers would be shown.
+ */
+export async function isNodeApp(folder: ByteString, name: string, has: (name: string) => Promise<boolean>): Promise<boolean> {
+  if (!NODE_FILES.includes(name)) return false
+  if (name === 'app.js' && (!(await has('package.json')) || (await has('index.html')) || (await has('index.php')))) return false
+  return EXPORTS.test(await start(`${folder}/${name}`))
+}
+
+async function start(path: ByteString): Promise<string> {
+  try {
+    const file = await open(nativePath(path), 'r')
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(LOOK), 0, LOOK, 0)
+      return buffer.toString('latin1', 0, bytesRead)
+    } finally {
+      await file.close()
+    }
+  } catch {
+    // What cannot be read cannot be run either.
+    return ''
+  }
+}
