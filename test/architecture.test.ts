@@ -23,6 +23,7 @@ const ALL = [
   'scgi',
   'static',
   'testing',
+  'trace',
   'wsgi',
 ]
 
@@ -42,6 +43,7 @@ const MATRIX: Record<string, readonly string[]> = {
   php: ['core', 'fastcgi', 'process'],
   programs: ['core', 'fastcgi', 'process'],
   embedded: ['core', 'process', 'php', 'wsgi'],
+  trace: ['core', 'fastcgi'],
   runtime: ['core', 'process'],
   fpm: ['core', 'fastcgi', 'process', 'php', 'runtime'],
   admin: ['core', 'runtime'],
@@ -51,7 +53,7 @@ const MATRIX: Record<string, readonly string[]> = {
 }
 
 /** These stand alone: no package from npm. */
-const BARE = ['node', 'core', 'fastcgi', 'scgi', 'http', 'cgi', 'wsgi', 'process', 'php', 'programs', 'testing']
+const BARE = ['node', 'core', 'fastcgi', 'scgi', 'http', 'cgi', 'wsgi', 'process', 'php', 'programs', 'testing', 'trace']
 
 /** Above this, ask why: near 300 is the aim. */
 const LINES = 340

@@ -3,12 +3,16 @@
 import { VERSION, nearest } from '../core/index.ts'
 import { UsageError, parse } from './arguments.ts'
 import type { Parsed } from './arguments.ts'
+import { CAPTURE, SHOW } from './capture-options.ts'
 import { coloursOf } from './colours.ts'
 import { commandHelp, generalHelp } from './help.ts'
 import type { CommandHelp } from './help.ts'
 import { CHECK, EXPLAIN } from './inspect-options.ts'
+import { REPLAY } from './replay-options.ts'
+import { REQUEST } from './request-options.ts'
 import { SERVE } from './serve-options.ts'
 import { serve } from './serve.ts'
+import { VALUES } from './values-options.ts'
 
 interface Command extends CommandHelp {
   run(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number>
@@ -19,6 +23,11 @@ const commands: readonly Command[] = [
   { ...SERVE, run: serve },
   { ...CHECK, run: async (parsed) => (await import('./check.ts')).check(parsed) },
   { ...EXPLAIN, run: async (parsed) => (await import('./explain.ts')).explain(parsed) },
+  { ...REQUEST, run: async (parsed, signals) => (await import('./request.ts')).request(parsed, signals) },
+  { ...VALUES, run: async (parsed, signals) => (await import('./values.ts')).values(parsed, signals) },
+  { ...CAPTURE, run: async (parsed, signals) => (await import('./capture.ts')).capture(parsed, signals) },
+  { ...SHOW, run: async (parsed, signals) => (await import('./capture-show.ts')).show(parsed, signals) },
+  { ...REPLAY, run: async (parsed, signals) => (await import('./replay.ts')).replay(parsed, signals) },
 ]
 
 /** Runs the command line and returns the exit code: 0, 1 for what could not be done, 2 for a mistake in the command line. */

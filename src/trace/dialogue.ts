@@ -1,0 +1,324 @@
+// Asking an application one thing after the other over one connection, with every record in sight: what `viaduct request` and
+// `viaduct replay` are made of.
+//
+// The client for serving is `fastcgi()` of `viaduct/fastcgi`. This one is for finding out: it speaks all three roles, notes what is
+// wrong and reads on as long as it makes sense, and measures. Specification: FastCGI 1.0, sections 3, 5 and 6.
+
+import type { Socket } from 'node:net'
+import { GatewayError } from '../core/index.ts'
+import type { Address, ByteString, CgiHead } from '../core/index.ts'
+import { Role, Type, connect, encodeRequest, formatAddress, readEndRequest, record } from '../fastcgi/index.ts'
+import type { EndRequest } from '../fastcgi/index.ts'
+import { AnswerReader } from './answer.ts'
+import { RecordScanner, statusName, typeName } from './record.ts'
+import type { Direction, TraceRecord } from './record.ts'
+
+/** The largest content that needs no padding. */
+const FULL_CONTENT = 65_528
+const ID = 1
+
+export interface Question {
+  readonly role: number
+  /** Ask the application to leave the connection open. */
+  readonly keep: boolean
+  /** `[name, value, ...]` */
+  readonly variables: readonly ByteString[]
+  readonly stdin?: AsyncIterable<Uint8Array>
+  /** Of the filter role. */
+  readonly data?: AsyncIterable<Uint8Array>
+}
+
+/** Hears the answer while it comes. Views: copy what is to be kept. */
+export interface Ear {
+  head?(head: CgiHead): void
+  /** Nothing more is read until the promise is kept. */
+  body?(chunk: Buffer): void | Promise<void>
+  stderr?(chunk: Buffer): void
+}
+
+/** What came of a question. Times are milliseconds since it was asked, undefined for what never came. */
+export interface Reply {
+  readonly head: CgiHead | undefined
+  readonly bodyLength: number
+  readonly stderrLength: number
+  readonly end: EndRequest | undefined
+  /** Why the answer is none, or not whole. */
+  readonly error: GatewayError | undefined
+  /** What is odd about it, and does no harm. */
+  readonly oddities: readonly string[]
+  readonly headTime: number | undefined
+  readonly time: number
+}
+
+export interface DialogueOptions {
+  /** Milliseconds to connect, and that the application may be silent. Default 60,000. */
+  readonly timeout?: number
+  /** Sees every record, sent or received, with the milliseconds since the connection was asked for. */
+  readonly tap?: (direction: Direction, record: TraceRecord, time: number) => void
+}
+
+export class Dialogue {
+  readonly peer: string
+  /** Milliseconds that connecting took. */
+  readonly connectTime: number
+  /** Questions so far. */
+  questions = 0
+  readonly #socket: Socket
+  readonly #reads: AsyncIterator<Buffer>
+  readonly #timeout: number
+  readonly #origin: number
+  readonly #tap: DialogueOptions['tap']
+  readonly #scanner = new RecordScanner()
+  readonly #sent = new RecordScanner()
+  #timer: NodeJS.Timeout | undefined
+  #late = false
+  #broken = false
+
+  private constructor(socket: Socket, peer: string, origin: number, options: DialogueOptions) {
+    this.#socket = socket
+    this.peer = peer
+    this.#origin = origin
+    this.connectTime = performance.now() - origin
+    this.#timeout = options.timeout ?? 60_000
+    this.#tap = options.tap
+    this.#reads = socket[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+    // Told by the read or the write that it concerns.
+    socket.on('error', () => {})
+  }
+
+  /** Rejects with UNAVAILABLE or TIMEOUT. */
+  static async open(address: Address, options: DialogueOptions = {}): Promise<Dialogue> {
+    const origin = performance.now()
+    const socket = await connect(address, options.timeout ?? 60_000)
+    return new Dialogue(socket, formatAddress(address), origin, options)
+  }
+
+  /** Whether another question can be asked. */
+  get open(): boolean {
+    return !this.#broken && !this.#socket.destroyed
+  }
+
+  close(): void {
+    this.#broken = true
+    clearTimeout(this.#timer)
+    this.#socket.destroy()
+  }
+
+  /** Never rejects for what the application does: that is `error` of the reply. It does for a body of ours that cannot be read. */
+  async ask(question: Question, ear: Ear = {}): Promise<Reply> {
+    const answer = new Answer(ear, this.peer)
+    this.questions++
+    const head = encodeRequest(ID, question.role as Role, question.keep, (emit) => {
+      const { variables } = question
+      for (let i = 0; i < variables.length; i += 2) emit(variables[i]!, variables[i + 1]!)
+    })
+    const sending = this.#send(head, question, answer)
+    const receiving = this.#receive(answer)
+    try {
+      // Who answers before the end of the body is not kept waiting for it; a body that cannot be read ends the reading.
+      await Promise.race([receiving, sending.then(() => receiving)])
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error
+      answer.error = error
+    } finally {
+      answer.over = true
+      this.#rest()
+      if (answer.error !== undefined || !answer.asked || !question.keep) this.close()
+    }
+    return answer.reply(question)
+  }
+
+  // ---- out
+
+  async #send(head: ByteString, question: Question, answer: Answer): Promise<void> {
+    try {
+      this.#write(head)
+      await this.#stream(Type.Stdin, question.stdin, answer)
+      if (question.role === Role.Filter) await this.#stream(Type.Data, question.data, answer)
+      answer.asked = !answer.over
+    } catch (error) {
+      // Ours: half a request cannot be taken back.
+      this.#socket.destroy()
+      throw error
+    }
+  }
+
+  async #stream(type: number, source: AsyncIterable<Uint8Array> | undefined, answer: Answer): Promise<void> {
+    for await (const chunk of source ?? []) {
+      const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+      for (let at = 0; at < bytes.length; at += FULL_CONTENT) {
+        // An application may answer before it has read everything: a filter from its cache, a page that refuses an upload.
+        if (answer.over || !this.#socket.writable) return
+        if (!this.#write(record(type, ID, bytes.toString('latin1', at, at + FULL_CONTENT)))) await this.#drained(answer)
+      }
+    }
+    if (!answer.over && this.#socket.writable) this.#write(record(type, ID, ''))
+  }
+
+  #write(wire: ByteString): boolean {
+    if (this.#tap !== undefined) {
+      const time = this.#now
+      for (const each of this.#sent.push(Buffer.from(wire, 'latin1'))) this.#tap('to', each, time)
+    }
+    this.#wait()
+    return this.#socket.write(wire, 'latin1')
+  }
+
+  #drained(answer: Answer): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#socket.off('drain', done).off('close', done)
+        resolve()
+      }
+      this.#socket.once('drain', done).once('close', done)
+      answer.whenOver = done
+    })
+  }
+
+  // ---- in
+
+  async #receive(answer: Answer): Promise<void> {
+    while (answer.end === undefined) {
+      this.#wait()
+      const bytes = await this.#read(answer)
+      this.#rest()
+      const records = this.#scanner.push(bytes)
+      const time = this.#now
+      for (const each of records) this.#tap?.('from', each, time)
+      for (const each of records) await answer.take(each)
+      if (this.#scanner.foreign !== undefined) throw foreign(this.#scanner.foreign, this.peer)
+    }
+    answer.over = true
+    answer.whenOver?.()
+  }
+
+  async #read(answer: Answer): Promise<Buffer> {
+    let cause: unknown
+    try {
+      const read = await this.#reads.next()
+      if (read.done !== true) return read.value
+    } catch (error) {
+      cause = error
+    }
+    answer.over = true
+    answer.whenOver?.()
+    if (this.#late) {
+      const message = `fastcgi: ${this.peer} was silent for ${this.#timeout} ms, after ${answer.bodyLength} bytes of body`
+      throw new GatewayError('TIMEOUT', { status: 504, message })
+    }
+    const how = cause === undefined ? 'closed the connection' : `broke the connection (${(cause as NodeJS.ErrnoException).code})`
+    throw new GatewayError('UPSTREAM_TRUNCATED', {
+      status: 502,
+      message: `fastcgi: ${this.peer} ${how} before END_REQUEST, after ${answer.bodyLength} bytes of body`,
+    })
+  }
+
+  get #now(): number {
+    return performance.now() - this.#origin
+  }
+
+  #wait(): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      this.#late = true
+      this.#socket.destroy()
+    }, this.#timeout)
+  }
+
+  #rest(): void {
+    clearTimeout(this.#timer)
+  }
+}
+
+/** One answer, as far as it has come. */
+class Answer {
+  readonly #ear: Ear
+  readonly #peer: string
+  readonly #started = performance.now()
+  readonly #reader = new AnswerReader()
+  readonly #oddities: string[] = []
+  error: GatewayError | undefined
+  end: EndRequest | undefined
+  bodyLength = 0
+  stderrLength = 0
+  /** All of the question was sent. */
+  asked = false
+  /** Nobody waits for more of it. */
+  over = false
+  whenOver: (() => void) | undefined
+  #headTime: number | undefined
+
+  constructor(ear: Ear, peer: string) {
+    this.#ear = ear
+    this.#peer = peer
+  }
+
+  async take({ type, id, content, length }: TraceRecord): Promise<void> {
+    if (this.end !== undefined) this.#odd(`${typeName(type)} after END_REQUEST`)
+    else if (id !== ID) this.#odd(`${typeName(type)} with request id ${id}`)
+    else if (type === Type.Stdout) await this.#stdout(content)
+    else if (type === Type.Stderr) {
+      this.stderrLength += length
+      if (length > 0) this.#ear.stderr?.(content)
+    } else if (type !== Type.EndRequest) this.#odd(`${typeName(type)} from an application`)
+    else this.end = readEndRequest(content, 0, length)
+  }
+
+  async #stdout(content: Buffer): Promise<void> {
+    const before = this.#reader.head
+    const head = this.#reader.push(content)
+    if (before === undefined && this.#reader.head !== undefined) {
+      this.#headTime = performance.now() - this.#started
+      this.#ear.head?.(this.#reader.head)
+    }
+    if (head === content.length) return
+    this.bodyLength += content.length - head
+    await this.#ear.body?.(content.subarray(head))
+  }
+
+  #odd(fact: string): void {
+    if (this.#oddities.length < 16 && !this.#oddities.includes(fact)) this.#oddities.push(fact)
+  }
+
+  reply({ variables }: Question): Reply {
+    const { head } = this.#reader
+    return {
+      head,
+      bodyLength: this.bodyLength,
+      stderrLength: this.stderrLength,
+      end: this.end,
+      error: this.error ?? this.#fault(variables),
+      oddities: this.#oddities,
+      headTime: this.#headTime,
+      time: performance.now() - this.#started,
+    }
+  }
+
+  /** What a web server would make a 502 of, or a 503. */
+  #fault(variables: readonly ByteString[]): GatewayError | undefined {
+    const { head, problem } = this.#reader
+    const protocolStatus = this.end?.protocolStatus ?? 0
+    if (protocolStatus !== 0)
+      return new GatewayError('UNAVAILABLE', {
+        status: 503,
+        message: `fastcgi: ${this.#peer} refused the request: ${statusName(protocolStatus)}`,
+      })
+    if (head === undefined) {
+      const why = problem ?? (this.#reader.headLength === 0 ? 'it has not a byte' : 'it ends before the blank line after its head')
+      return new GatewayError('UPSTREAM_HEAD', { status: 502, message: `fastcgi: the answer of ${this.#peer} has no valid head: ${why}` })
+    }
+    const bodyless = head.status === 304 || variables[variables.indexOf('REQUEST_METHOD') + 1] === 'HEAD'
+    if (head.contentLength === undefined || bodyless || head.contentLength === this.bodyLength) return undefined
+    const message = `fastcgi: ${this.#peer} announced ${head.contentLength} bytes of body and sent ${this.bodyLength}`
+    return new GatewayError('UPSTREAM_TRUNCATED', { status: 502, message })
+  }
+}
+
+function foreign(bytes: Buffer, peer: string): GatewayError {
+  const text = bytes.toString('latin1')
+  const hint = text.startsWith('HTTP/') ? ': an HTTP server' : bytes[0] === 0x15 || bytes[0] === 0x16 ? ': perhaps it wants TLS' : ''
+  return new GatewayError('UPSTREAM_PROTOCOL', {
+    status: 502,
+    message: `fastcgi: what ${peer} answers is no FastCGI${hint} (it begins with ${JSON.stringify(text)})`,
+  })
+}
