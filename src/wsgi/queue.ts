@@ -2,23 +2,29 @@
 
 import type { Call, CallLine } from './call.ts'
 
+/** Places that are empty at the beginning of the list before it is made shorter. */
+const GAP = 64
+
+// No Set: one whose members come and go makes a new table every few, and each old one keeps its members and the next alive.
 export class Queue implements CallLine {
   readonly #back: Call[] = []
-  readonly #calls = new Set<Call>()
+  /** In order, from `#first` on; empty where one left out of turn. */
+  readonly #calls: (Call | undefined)[] = []
+  #first = 0
+  #size = 0
 
   get size(): number {
-    return this.#back.length + this.#calls.size
+    return this.#back.length + this.#size
   }
 
   get first(): Call | undefined {
-    if (this.#back.length > 0) return this.#back[0]
-    for (const call of this.#calls) return call
-    return undefined
+    return this.#back[0] ?? this.#calls[this.#first]
   }
 
   add(call: Call): void {
     call.line = this
-    this.#calls.add(call)
+    this.#calls.push(call)
+    this.#size++
   }
 
   /** In front of everybody, in this order. */
@@ -29,14 +35,25 @@ export class Queue implements CallLine {
 
   remove(call: Call): void {
     call.line = undefined
-    if (this.#calls.delete(call)) return
-    const at = this.#back.indexOf(call)
-    if (at !== -1) this.#back.splice(at, 1)
+    const at = this.#calls.indexOf(call, this.#first)
+    if (at === -1) {
+      const back = this.#back.indexOf(call)
+      if (back !== -1) this.#back.splice(back, 1)
+      return
+    }
+    this.#calls[at] = undefined
+    this.#size--
+    while (this.#first < this.#calls.length && this.#calls[this.#first] === undefined) this.#first++
+    if (this.#first === this.#calls.length) this.#calls.length = this.#first = 0
+    else if (this.#first >= GAP && this.#first * 2 >= this.#calls.length) {
+      this.#calls.splice(0, this.#first)
+      this.#first = 0
+    }
   }
 
   /** A copy, in order. */
   all(): Call[] {
-    return [...this.#back, ...this.#calls]
+    return [...this.#back, ...this.#calls.filter((call) => call !== undefined)]
   }
 
   credit(): void {
