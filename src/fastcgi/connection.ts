@@ -11,11 +11,12 @@ import { RecordDecoder } from './decoder.ts'
 import { Exchange } from './exchange.ts'
 import type { Line } from './exchange.ts'
 import type { Call, CallEnd } from './call.ts'
+import { late, truncated } from './failures.ts'
+import type { Lane } from './lanes.ts'
 import { Type, protocolError, readEndRequest } from './record.ts'
 import type { EndRequest } from './record.ts'
-import { Upload, stdinEnd, writeWhole } from './stdin.ts'
-import type { UploadOwner } from './stdin.ts'
-import { Deadline } from './timers.ts'
+import { Outgoing } from './stdin.ts'
+import { Deadline, within } from './timers.ts'
 
 export interface ConnectionOptions {
   /** Who is at the other end, for messages. */
@@ -26,10 +27,12 @@ export interface ConnectionOptions {
 /** After this many milliseconds a request's signal is looked at: shorter ones never make it. */
 const LOOK = 100
 
-export class Connection {
+export class Connection implements Lane {
   /** The socket is closed, by whichever side; after the last call's `onEnd`. Set it once. */
   onClose: ((error?: unknown) => void) | undefined
   readonly peer: string
+  /** One request at a time needs one id. */
+  readonly id = 1
   /** Requests that were sent over it, this one included. */
   requests = 0
   /** For whoever keeps connections: when it was last given back, by `performance.now()`. */
@@ -37,10 +40,9 @@ export class Connection {
   readonly #socket: Socket
   readonly #decoder: RecordDecoder
   readonly #line: Line
-  readonly #uploads: UploadOwner
+  readonly #outgoing: Outgoing
   readonly #deadline: Deadline
   #exchange: Exchange | undefined
-  #upload: Upload | undefined
   /** END_REQUEST of the running request, once it has come. */
   #ended: EndRequest | undefined
   /** Records came that belong to no running request. What they were meant for is unknown, so nothing follows them. */
@@ -53,14 +55,14 @@ export class Connection {
     this.peer = options.peer
     this.#socket = socket
     this.#line = this.#makeLine(options)
-    this.#uploads = this.#makeUploads()
+    this.#outgoing = this.#makeOutgoing()
     this.#decoder = this.#makeDecoder()
     this.#deadline = new Deadline(
       () => this.#expire(),
       () => this.#exchange?.watch(),
     )
     socket.on('data', (bytes: Buffer) => this.#read(bytes))
-    socket.on('drain', () => this.#upload?.drained())
+    socket.on('drain', () => this.#outgoing.drained())
     socket.on('end', () => this.#gone())
     socket.on('error', (error) => {
       this.#error = error
@@ -70,6 +72,11 @@ export class Connection {
 
   get busy(): boolean {
     return this.#exchange !== undefined
+  }
+
+  /** Anything has come from the other side: somebody has accepted the connection. */
+  get heard(): boolean {
+    return this.#socket.bytesRead > 0
   }
 
   get closed(): boolean {
@@ -93,13 +100,13 @@ export class Connection {
       return exchange.response
     }
     this.#ended = undefined
-    this.#write(exchange)
+    this.#outgoing.write(call, exchange.id)
     // Not a byte was accepted: the other side had closed. Node tells it here, before it emits 'error'.
     if (this.#socket.errored !== null) exchange.taken = false
-    if (this.#upload === undefined) this.#deadline.set(call.deadlines.firstByte, LOOK)
+    if (!this.#outgoing.running) this.#deadline.set(within(call, call.deadlines.firstByte), LOOK)
     else {
-      this.#deadline.set(Number.POSITIVE_INFINITY, LOOK)
-      this.#upload.start()
+      this.#deadline.set(within(call, Number.POSITIVE_INFINITY), LOOK)
+      this.#outgoing.start()
     }
     return exchange.response
   }
@@ -114,34 +121,12 @@ export class Connection {
 
   // ---- out
 
-  #write(exchange: Exchange): void {
-    const { head, body, request } = exchange.call
-    if (body === null) this.#socket.write(head + stdinEnd(exchange.id), 'latin1')
-    else if (Array.isArray(body)) writeWhole(this.#socket, exchange.id, head, body)
-    else {
-      this.#socket.write(head, 'latin1')
-      this.#upload = new Upload(
-        this.#socket,
-        exchange.id,
-        body as Exclude<typeof body, readonly Uint8Array[]>,
-        request.contentLength,
-        this.#uploads,
-      )
-    }
-  }
-
-  #makeUploads(): UploadOwner {
-    return {
+  #makeOutgoing(): Outgoing {
+    return new Outgoing(this.#socket, {
       uploadBlocked: () => this.#pace(),
-      uploadDone: () => {
-        this.#upload = undefined
-        this.#pace()
-      },
-      uploadFailed: (error) => {
-        this.#upload = undefined
-        this.#shut(error)
-      },
-    }
+      uploadDone: () => this.#pace(),
+      uploadFailed: (error) => this.#shut(error),
+    })
   }
 
   // ---- in
@@ -204,9 +189,8 @@ export class Connection {
 
   /** The whole read was looked at first: what follows END_REQUEST decides whether another request may. */
   #finish(exchange: Exchange, ended: EndRequest): void {
-    const unsent = this.#upload !== undefined
-    this.#upload?.stop()
-    this.#upload = undefined
+    const unsent = this.#outgoing.running
+    if (unsent) this.#outgoing.stop()
     const error = exchange.verdict(ended)
     const reusable =
       exchange.keep && !unsent && this.#socket.writableLength === 0 && !this.#stray && this.#decoder.atBoundary && !this.#socket.destroyed
@@ -249,27 +233,22 @@ export class Connection {
   #pace(): void {
     const exchange = this.#exchange
     if (exchange === undefined || exchange.cutShort) return
-    const { deadlines } = exchange.call
-    if (exchange.paused || (this.#upload !== undefined && !this.#upload.blocked)) this.#deadline.suspend()
-    else this.#deadline.set(exchange.hasHead ? deadlines.between : deadlines.firstByte)
+    const { call } = exchange
+    const waiting = exchange.paused || (this.#outgoing.running && !this.#outgoing.blocked)
+    const time = waiting ? Number.POSITIVE_INFINITY : exchange.hasHead ? call.deadlines.between : call.deadlines.firstByte
+    this.#deadline.set(within(call, time))
   }
 
   #expire(): void {
     const exchange = this.#exchange
     if (exchange === undefined) return
-    const { firstByte, between } = exchange.call.deadlines
-    const fact = exchange.cutShort
-      ? `an answer that nobody reads did not end within ${exchange.drainTime} ms`
-      : exchange.hasHead
-        ? `nothing came for ${between} ms after ${exchange.received} bytes of body`
-        : `no answer within ${firstByte} ms`
-    this.#shut(new GatewayError('TIMEOUT', { status: 504, message: `fastcgi: ${fact} (${this.peer}, request ${exchange.id})` }))
+    this.#shut(late(exchange, this.peer))
   }
 
   #cut(exchange: Exchange, error: unknown): void {
     if (exchange !== this.#exchange) return
     // Half a request body cannot be taken back, and nobody is there to send the other half.
-    if (exchange.call.onCut !== 'drain' || this.#upload !== undefined) {
+    if (exchange.call.onCut !== 'drain' || this.#outgoing.running) {
       this.#shut(error)
       return
     }
@@ -291,8 +270,7 @@ export class Connection {
     this.#closed = true
     const exchange = this.#exchange
     this.#deadline.stop()
-    this.#upload?.stop(failure)
-    this.#upload = undefined
+    this.#outgoing.stop(failure)
     this.#socket.destroy()
     if (exchange !== undefined) {
       const { answered, taken } = exchange
@@ -306,13 +284,6 @@ export class Connection {
     if (error?.syscall === 'connect') {
       return new GatewayError('UNAVAILABLE', { status: 502, message: `fastcgi: cannot connect to ${this.peer}`, cause: error })
     }
-    const where = `(${this.peer}, request ${exchange.id}, ${exchange.received} bytes of body)`
-    const how = error === undefined ? 'connection closed' : `connection lost (${error.code ?? error.message})`
-    // The cause is given only where the request cannot have been read: whoever repeats requests goes by it.
-    return new GatewayError('UPSTREAM_TRUNCATED', {
-      status: 502,
-      message: `fastcgi: ${how} before END_REQUEST ${where}`,
-      ...(!exchange.taken && error !== undefined && { cause: error }),
-    })
+    return truncated(exchange, this.peer, error)
   }
 }

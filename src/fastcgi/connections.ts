@@ -1,82 +1,82 @@
-// The connections to one application: how many there may be, which is used next, and who waits for one.
+// The connections to one application that take one request at a time: how many there may be, and which is used next.
 //
-// The one used last is used next: its worker is warm, and the others grow old enough to be closed. Waiting is first come,
-// first served, with a bound and a deadline.
+// The one used last is used next: its worker is warm, and the others grow old enough to be closed. An idle connection holds a
+// worker of php-fpm and its like, so it is kept for a short time only, and goes at once when another one is not being answered.
 
-import { GatewayError } from '../core/index.ts'
-import type { Address, GatewayRequest, Log } from '../core/index.ts'
+import type { Address, Log } from '../core/index.ts'
 import { connect, formatAddress } from './connect.ts'
+import type { TlsOptions } from './connect.ts'
 import { Connection } from './connection.ts'
+import { clientClosed } from './failures.ts'
+import type { LaneCounts, Lanes, Waiters } from './lanes.ts'
 
 export interface ConnectionsOptions {
   readonly address: Address
+  readonly tls?: TlsOptions
   readonly max: number
-  readonly queue: number
-  readonly queueTimeout: number
   readonly connectTimeout: number
   readonly idleTimeout: number
   readonly log?: Log
 }
 
-interface Waiting {
-  resolve(connection: Connection | Promise<Connection>): void
-  reject(error: unknown): void
-}
+/** A new connection without a byte of an answer for this many milliseconds may be waiting for a worker that an idle one holds. */
+const STARVED = 100
 
-export class Connections {
+export class Connections implements Lanes {
   readonly peer: string
   readonly #options: ConnectionsOptions
+  readonly #waiters: Waiters
   readonly #all = new Set<Connection>()
   /** Oldest first, for only the end is pushed to and popped from. */
   readonly #idle: Connection[] = []
-  readonly #waiting = new Set<Waiting>()
+  /** Connections from which nothing has come yet, by when they were opened. */
+  readonly #fresh = new Map<Connection, number>()
   /** Connections open, being opened or promised: never more than `max`. */
   #slots = 0
   #idleTimer: NodeJS.Timeout | undefined
+  #freshTimer: NodeJS.Timeout | undefined
   #closing = false
   #ended = false
-  #drained: (() => void) | undefined
+  readonly #drained: (() => void)[] = []
 
-  constructor(options: ConnectionsOptions) {
+  constructor(options: ConnectionsOptions, waiters: Waiters) {
     this.#options = options
-    this.peer = formatAddress(options.address)
+    this.#waiters = waiters
+    this.peer = formatAddress(options.address, options.tls !== undefined)
   }
 
-  get counts(): { readonly open: number; readonly idle: number; readonly waiting: number } {
-    return { open: this.#slots, idle: this.#idle.length, waiting: this.#waiting.size }
+  get counts(): LaneCounts {
+    return { open: this.#slots, idle: this.#idle.length }
   }
 
-  /** At once while one is idle. Rejects or throws QUEUE_FULL, QUEUE_TIMEOUT, CLOSED (503), and what `connect` rejects with. */
-  acquire(request: GatewayRequest): Connection | Promise<Connection> {
-    if (this.#closing) throw this.#closed()
+  get room(): boolean {
+    return this.#idle.length > 0 || this.#slots < this.#options.max
+  }
+
+  take(): Connection | Promise<Connection> | undefined {
     const idle = this.#idle.pop()
     if (idle !== undefined) return idle
-    if (this.#slots < this.#options.max) {
-      this.#slots++
-      return this.#open()
-    }
-    return this.#wait(request)
+    if (this.#slots >= this.#options.max || this.#closing) return undefined
+    this.#slots++
+    return this.#open()
   }
 
-  /** Keeps a place for one more try while the connection that failed goes. `claimed` must follow. */
   claim(): void {
     this.#slots++
   }
 
-  /** A fresh connection in the place that was claimed. */
   claimed(): Promise<Connection> {
     return this.#open()
   }
 
-  /** It can be used again. One that cannot goes by itself, when it closes. */
   release(connection: Connection): void {
     if (this.#closing) {
       connection.close()
       return
     }
-    const next = this.#shift()
-    if (next !== undefined) {
-      next.resolve(connection)
+    if (this.#fresh.size > 0) this.#fresh.delete(connection)
+    if (this.#waiters.size > 0) {
+      this.#waiters.offer(connection)
       return
     }
     connection.idleSince = performance.now()
@@ -87,98 +87,78 @@ export class Connections {
   async close(grace: number): Promise<void> {
     this.#closing = true
     clearTimeout(this.#idleTimer)
-    for (const waiting of this.#waiting) waiting.reject(this.#closed())
-    this.#waiting.clear()
     while (this.#idle.length > 0) this.#idle.at(-1)!.close()
     if (this.#slots > 0 && grace > 0) {
       let timer: NodeJS.Timeout | undefined
       await new Promise<void>((resolve) => {
-        this.#drained = resolve
-        timer = setTimeout(resolve, grace)
+        this.#drained.push(resolve)
+        timer = setTimeout(resolve, Math.min(grace, 0x7fffffff))
       })
       clearTimeout(timer)
     }
     this.#ended = true
+    clearTimeout(this.#freshTimer)
     for (const connection of this.#all) connection.close()
   }
 
   async #open(): Promise<Connection> {
+    const { address, connectTimeout, tls, log } = this.#options
     let socket
     try {
-      socket = await connect(this.#options.address, this.#options.connectTimeout)
+      socket = await connect(address, connectTimeout, tls)
     } catch (error) {
       this.#freeSlot()
       throw error
     }
-    const { log } = this.#options
     const connection = new Connection(socket, { peer: this.peer, ...(log !== undefined && { log }) })
     this.#all.add(connection)
     connection.onClose = (error) => {
       if (error !== undefined) log?.warn({ peer: this.peer, err: error }, 'fastcgi: a connection was closed')
       this.#all.delete(connection)
+      this.#fresh.delete(connection)
       const at = this.#idle.indexOf(connection)
       if (at !== -1) this.#idle.splice(at, 1)
       this.#freeSlot()
     }
     if (this.#ended) {
       connection.close()
-      throw this.#closed()
+      throw clientClosed(this.peer)
     }
+    this.#fresh.set(connection, performance.now())
+    this.#freshTimer ??= setTimeout(this.#relieve, STARVED).unref()
     return connection
   }
 
   /** There is room for another connection: whoever waits longest gets it. */
   #freeSlot(): void {
     this.#slots--
-    const next = this.#slots < this.#options.max ? this.#shift() : undefined
-    if (next !== undefined) {
+    if (!this.#closing && this.#waiters.size > 0 && this.#slots < this.#options.max) {
       this.#slots++
-      next.resolve(this.#open())
-    } else if (this.#slots === 0) this.#drained?.()
+      this.#waiters.offer(this.#open())
+    } else if (this.#slots === 0) for (const drained of this.#drained.splice(0)) drained()
   }
 
-  #shift(): Waiting | undefined {
-    for (const first of this.#waiting) {
-      this.#waiting.delete(first)
-      return first
+  /**
+   * More connections than the application has workers: those that are idle hold workers, those that are not accepted wait for one.
+   * Each that starves costs one idle connection, the oldest, once.
+   */
+  readonly #relieve = (): void => {
+    this.#freshTimer = undefined
+    const before = performance.now() - STARVED + 1
+    for (const [connection, since] of this.#fresh) {
+      if (connection.heard) this.#fresh.delete(connection)
+      else if (since <= before && connection.busy) {
+        const oldest = this.#idle[0]
+        if (oldest === undefined) break
+        this.#fresh.delete(connection)
+        oldest.close()
+        this.#options.log?.debug(
+          { peer: this.peer, connections: this.#slots },
+          `fastcgi: ${this.peer} does not answer on a new connection while others are idle; an idle one was closed: are there more connections than workers?`,
+        )
+      }
     }
-    return undefined
-  }
-
-  #wait(request: GatewayRequest): Promise<Connection> {
-    const { max, queue, queueTimeout } = this.#options
-    if (this.#waiting.size >= queue) {
-      const message = `fastcgi: ${this.peer} has ${max} connections in use and ${queue} requests waiting; raise connections or queue, or lower the requests' cost`
-      throw new GatewayError('QUEUE_FULL', { status: 503, message, retryAfter: 1 })
-    }
-    return new Promise((resolve, reject) => {
-      const { signal } = request
-      const over = (): void => {
-        clearTimeout(timer)
-        signal.removeEventListener('abort', aborted)
-        this.#waiting.delete(waiting)
-      }
-      const waiting: Waiting = {
-        resolve: (connection) => {
-          over()
-          resolve(connection)
-        },
-        reject: (error) => {
-          over()
-          reject(error)
-        },
-      }
-      const aborted = (): void => waiting.reject(signal.reason)
-      const timer = setTimeout(() => {
-        const message = `fastcgi: no connection to ${this.peer} became free within ${queueTimeout} ms (all ${max} in use)`
-        waiting.reject(new GatewayError('QUEUE_TIMEOUT', { status: 503, message, retryAfter: 1 }))
-      }, queueTimeout)
-      if (signal.aborted) aborted()
-      else {
-        signal.addEventListener('abort', aborted, { once: true })
-        this.#waiting.add(waiting)
-      }
-    })
+    if (this.#fresh.size > 0) this.#freshTimer = setTimeout(this.#relieve, STARVED).unref()
   }
 
   #expireIn(milliseconds: number): NodeJS.Timeout {
@@ -191,9 +171,5 @@ export class Connections {
     }, milliseconds)
     timer.unref()
     return timer
-  }
-
-  #closed(): GatewayError {
-    return new GatewayError('CLOSED', { status: 503, message: `fastcgi: the client of ${this.peer} is closed`, retryAfter: 1 })
   }
 }

@@ -7,7 +7,7 @@
 import { Channel, GatewayError, HEAD_LIMIT, isBodyless, toResponse, withoutHeaders } from '../core/index.ts'
 import type { CgiHead, GatewayResponse, Log } from '../core/index.ts'
 import type { Call } from './call.ts'
-import { clientGone, rejection } from './failures.ts'
+import { clientGone, rejection, tooLong } from './failures.ts'
 import { HeadReader } from './head-reader.ts'
 import { ProtocolStatus, protocolError } from './record.ts'
 import type { EndRequest } from './record.ts'
@@ -146,6 +146,11 @@ export class Exchange implements Held {
     const expected = this.#head!.contentLength
     const room = expected === undefined ? piece.length : Math.min(piece.length, expected - this.received)
     this.received += room
+    const { bodyLimit } = this.call
+    if (bodyLimit !== undefined && this.received > bodyLimit) {
+      this.#line.giveUp(this, tooLong(bodyLimit, this.#line.peer))
+      return
+    }
     if (room > 0) this.#pieces.push(room === piece.length ? piece : piece.subarray(0, room))
     if (room < piece.length) this.#drop(piece.length - room)
   }

@@ -1,8 +1,20 @@
 // The face of `viaduct/fastcgi`: the protocol's bytes, the web server's side of it, and the application's.
 
 export { fastcgi } from './client.ts'
-export type { FastCgiLimits, FastCgiOptions } from './client.ts'
-export { connect, formatAddress, parseAddress } from './connect.ts'
+export type {
+  Balance,
+  FastCgiBackend,
+  FastCgiLimits,
+  FastCgiOptions,
+  HealthOptions,
+  MultiplexOptions,
+  UpstreamOptions,
+  UpstreamStatus,
+} from './client-options.ts'
+export type { CheckOptions } from './upstream-check.ts'
+export type { ResolveOptions } from './upstream-names.ts'
+export type { TlsOptions } from './connect.ts'
+export { connect, formatAddress, parseAddress, parseTarget } from './connect.ts'
 export { serveFastCgi } from './server.ts'
 export type { FastCgiServer, FastCgiServerOptions } from './server.ts'
 export { allow, deny } from './server-roles.ts'

@@ -1,8 +1,9 @@
-// FCGI_STDIN from the web server's side: a body's bytes laid out in records, with as few writes as the socket allows.
+// FCGI_STDIN and FCGI_DATA from the web server's side: bytes laid out in records, with as few writes as the socket allows.
 
 import type { Socket } from 'node:net'
 import { GatewayError, pump } from '../core/index.ts'
 import type { ByteSink, ByteStream, ByteString } from '../core/index.ts'
+import type { Call } from './call.ts'
 import { FULL_CONTENT, Type, ZEROS, header, paddingFor } from './record.ts'
 
 /** Bodies up to here leave in one string with the request's head; larger ones as pieces beside it. */
@@ -31,13 +32,13 @@ export function writeWhole(socket: Socket, id: number, head: ByteString, chunks:
   }
   socket.cork()
   socket.write(head, 'latin1')
-  writeRecords(socket, id, chunks, total)
+  writeRecords(socket, Type.Stdin, id, chunks, total)
   socket.write(stdinEnd(id), 'latin1')
   socket.uncork()
 }
 
 /** Lays chunks out in full records, across their borders; nothing for no bytes, since an empty record is the end. @returns what the last write said. */
-function writeRecords(socket: Socket, id: number, chunks: readonly Uint8Array[], total: number): boolean {
+function writeRecords(socket: Socket, type: number, id: number, chunks: readonly Uint8Array[], total: number): boolean {
   let left = total
   let room = 0
   let more = !socket.writableNeedDrain
@@ -46,7 +47,7 @@ function writeRecords(socket: Socket, id: number, chunks: readonly Uint8Array[],
     while (at < chunk.length) {
       if (room === 0) {
         room = Math.min(left, FULL_CONTENT)
-        socket.write(header(Type.Stdin, id, room), 'latin1')
+        socket.write(header(type, id, room), 'latin1')
       }
       const size = Math.min(room, chunk.length - at)
       more = socket.write(size === chunk.length ? chunk : chunk.subarray(at, at + size))
@@ -69,10 +70,11 @@ export interface UploadOwner {
   uploadFailed(error: unknown): void
 }
 
-/** A body that streams into STDIN at the application's pace. */
-export class Upload implements ByteSink {
+/** A body that streams into STDIN or DATA at the application's pace. */
+class Upload implements ByteSink {
+  readonly type: number
   readonly #socket: Socket
-  readonly #id: number
+  readonly id: number
   readonly #body: ByteStream
   /** What CONTENT_LENGTH said; undefined when it said nothing. */
   readonly #expected: number | undefined
@@ -82,9 +84,10 @@ export class Upload implements ByteSink {
   #over = false
   #source: { resume(): void } | undefined
 
-  constructor(socket: Socket, id: number, body: ByteStream, expected: number | undefined, owner: UploadOwner) {
+  constructor(socket: Socket, type: number, id: number, body: ByteStream, expected: number | undefined, owner: UploadOwner) {
+    this.type = type
     this.#socket = socket
-    this.#id = id
+    this.id = id
     this.#body = body
     this.#expected = expected
     this.#owner = owner
@@ -129,7 +132,7 @@ export class Upload implements ByteSink {
       return true
     }
     this.#socket.cork()
-    const more = writeRecords(this.#socket, this.#id, chunks, total)
+    const more = writeRecords(this.#socket, this.type, this.id, chunks, total)
     this.#socket.uncork()
     if (more || this.#over) return true
     this.#blocked = true
@@ -144,7 +147,7 @@ export class Upload implements ByteSink {
       this.#owner.uploadFailed(this.#mismatch('fewer'))
       return
     }
-    this.#socket.write(stdinEnd(this.#id), 'latin1')
+    this.#socket.write(header(this.type, this.id, 0), 'latin1')
     this.#owner.uploadDone()
   }
 
@@ -164,7 +167,82 @@ export class Upload implements ByteSink {
   #mismatch(how: string): GatewayError {
     return new GatewayError('BODY_LENGTH_MISMATCH', {
       status: 400,
-      message: `fastcgi: the request body has ${how} bytes than its Content-Length of ${this.#expected} (${this.#sent} came)`,
+      message: `fastcgi: ${this.type === Type.Stdin ? 'the request body has' : 'the data of a filter have'} ${how} bytes than the ${this.#expected} that were announced (${this.#sent} came)`,
     })
+  }
+}
+
+/** Everything that goes out for one request after another: head, STDIN, and DATA for a filter (FastCGI 1.0, 6.4: in this order). */
+export class Outgoing {
+  readonly #socket: Socket
+  readonly #owner: UploadOwner
+  readonly #uploads: UploadOwner
+  #call: Call | undefined
+  #upload: Upload | undefined
+
+  constructor(socket: Socket, owner: UploadOwner) {
+    this.#socket = socket
+    this.#owner = owner
+    this.#uploads = {
+      uploadBlocked: (blocked) => owner.uploadBlocked(blocked),
+      uploadDone: () => this.#next(),
+      uploadFailed: (error) => {
+        this.#upload = undefined
+        owner.uploadFailed(error)
+      },
+    }
+  }
+
+  /** Something is still to be sent. */
+  get running(): boolean {
+    return this.#upload !== undefined
+  }
+
+  /** It is the application that we wait for, not the client. */
+  get blocked(): boolean {
+    return this.#upload?.blocked === true
+  }
+
+  /** Writes what is here already; `start` for the rest, if `running`. */
+  write(call: Call, id: number): void {
+    const { head, body, data } = call
+    if (body === null) this.#socket.write(head + stdinEnd(id), 'latin1')
+    else if (Array.isArray(body)) writeWhole(this.#socket, id, head, body)
+    else {
+      this.#socket.write(head, 'latin1')
+      const { contentLength } = call.request
+      const stream = body as Exclude<typeof body, readonly Uint8Array[]>
+      this.#upload = new Upload(this.#socket, Type.Stdin, id, stream, contentLength, this.#uploads)
+    }
+    this.#call = call
+    if (data !== undefined && this.#upload === undefined) this.#upload = this.#data(id, data)
+  }
+
+  start(): void {
+    this.#upload?.start()
+  }
+
+  /** The socket has room again. */
+  drained(): void {
+    this.#upload?.drained()
+  }
+
+  /** Nobody wants the rest. */
+  stop(reason?: unknown): void {
+    const upload = this.#upload
+    this.#upload = this.#call = undefined
+    upload?.stop(reason)
+  }
+
+  #data(id: number, data: NonNullable<Call['data']>): Upload {
+    return new Upload(this.#socket, Type.Data, id, data.body, data.length, this.#uploads)
+  }
+
+  #next(): void {
+    const { type, id } = this.#upload!
+    const data = this.#call?.data
+    this.#upload = type === Type.Stdin && data !== undefined ? this.#data(id, data) : undefined
+    if (this.#upload !== undefined) this.#upload.start()
+    else this.#owner.uploadDone()
   }
 }

@@ -105,3 +105,9 @@ function sweep(): void {
   }
   if (next !== Number.POSITIVE_INFINITY) arm(next)
 }
+
+/** So many milliseconds, or what is left of the time that all of it may take, if that is less. */
+export function within({ until }: { readonly until?: number }, milliseconds: number): number {
+  if (until === undefined || until === 0) return milliseconds
+  return Math.min(milliseconds, Math.max(0, until - performance.now()))
+}

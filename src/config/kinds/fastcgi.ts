@@ -41,10 +41,12 @@ type UpstreamPlan = Omit<UpstreamSettings, 'kind'> & { readonly path: string }
 
 const LIMITS: LimitsGroup<keyof FastCgiLimits> = limits<keyof FastCgiLimits>({
   head: ['size', 'Largest header block of an answer.', '64K'],
+  response: ['size', 'Largest body of an answer; 0 is no limit.', 0],
   body: ['size', 'Largest request body.', '1G'],
   bodyMemory: ['size', 'Bytes of a request body that are kept in memory; beyond, it goes to a file.', '1M'],
   firstByte: ['duration', 'How long the application may say nothing before its head is whole; then 504.', '60s'],
   between: ['duration', 'How long it may say nothing in the middle of its answer.', '60s'],
+  total: ['duration', 'How long all of it may take, tries and the reading of the client included; 0 is no limit.', 0],
   drainBytes: ['size', 'How much is read on of an answer that nobody wants, to keep its connection.', '1M'],
   drainTime: ['duration', 'For how long.', '5s'],
 })
