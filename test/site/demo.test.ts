@@ -78,7 +78,7 @@ test('every link of every page leads somewhere, and back', async () => {
     const missing = text.includes('is not installed')
     if (path !== '/' && !missing) expect(text, path).toContain('<a class="back" href="/">')
   }
-  expect(seen.size).toBeGreaterThan(20)
+  expect(seen.size).toBeGreaterThan(25)
   expect(lines).toEqual([])
 }, 60_000)
 
@@ -96,6 +96,11 @@ test('the table names every kind, and nothing that is here as missing', () => {
       { path: '/cgi-bin/', kind: 'cgi', interpreter: 'perl, python3, sh' },
     ])
   }
+  expect(plan.entries.find((entry) => entry.kind === 'fcgi')).toMatchObject({ path: '/counter.fcgi', interpreter: 'sh', upTo: true })
+  expect(plan.entries.find((entry) => entry.kind === 'node')).toMatchObject({ path: '/node/', file: 'app.mjs', interpreter: 'node' })
+  expect(plan.entries.find((entry) => entry.kind === 'wsgi')).toMatchObject(
+    has('python3') ? { path: '/python/', file: 'app.py', workers: 2 } : { path: '/python/', missing: { what: 'python3' } },
+  )
   expect(structuredClone(plan)).toEqual(plan)
 })
 
@@ -217,6 +222,63 @@ describe('CGI', () => {
     const { text } = await get('/cgi-bin/hello.sh?<script>', { headers: { 'X-Test': '<script>"&' } })
     expect(visible(text)).toContain('HTTP_X_TEST=&lt;script&gt;&quot;&amp;')
     expect(visible(text)).not.toContain('<script>')
+  })
+})
+
+describe.skipIf(!has('python3'))('Python', () => {
+  test('is an application that stays, and sees its mount, its path and its query', async () => {
+    const pages = []
+    for (let i = 0; i < 8; i++) pages.push((await get('/python/?a=%3Cb%3E')).text)
+    expect(['SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING'].map((name) => cell(pages[0]!, name))).toEqual(['/python', '/', 'a=%3Cb%3E'])
+    const processes = new Set(pages.map((page) => cell(page, 'Process')))
+    expect(processes.size).toBeLessThanOrEqual(2)
+    expect(Math.max(...pages.map((page) => Number(cell(page, 'Pages it has made'))))).toBeGreaterThanOrEqual(4)
+  })
+
+  test('has the first application of PEP 3333, and a middleware around it', async () => {
+    expect(await get('/python/hello')).toMatchObject({ status: 200, text: 'Hello world!\n' })
+    expect(await get('/python/loud')).toMatchObject({ status: 200, text: 'HELLO WORLD!\n' })
+    expect(await get('/python/app.py')).toMatchObject({ status: 404, text: 'There is nothing here.\n' })
+    expect((await get('/python')).headers.get('location')).toBe('/python/')
+  })
+
+  test('escapes what a client sent', async () => {
+    const { text } = await get('/python/?x', { headers: { 'X-Test': '<script>"&' } })
+    expect(cell(text, 'HTTP_X_TEST')).toBe('<script>"&')
+    expect(visible(text)).not.toContain('<script>')
+  })
+})
+
+describe('a FastCGI program', () => {
+  test('remembers what it has answered, and is told its path', async () => {
+    const pages = []
+    for (let i = 0; i < 3; i++) pages.push((await get('/counter.fcgi/a%20b?<x>')).text)
+    expect(new Set(pages.map((page) => cell(page, 'Process'))).size).toBe(1)
+    const answered = pages.map((page) => Number(cell(page, 'Requests it has answered')))
+    expect([answered[1]! - answered[0]!, answered[2]! - answered[1]!]).toEqual([1, 1])
+    expect(['SCRIPT_NAME', 'PATH_INFO'].map((name) => cell(pages[0]!, name))).toEqual(['/counter.fcgi', '/a b'])
+    expect(visible(pages[0]!)).not.toContain('<x>')
+  })
+
+  test('shows its source on its page, and nowhere else', async () => {
+    expect((await get('/.counter.mjs')).status).toBe(404)
+    expect((await get('/counter.fcgi')).text).toContain('serveFastCgi')
+  })
+})
+
+describe('JavaScript', () => {
+  test('runs in this process, and is told where it is', async () => {
+    const { text } = await get('/node/?<x>', { headers: { 'X-Test': '<script>' } })
+    expect([cell(text, 'Process'), cell(text, 'x-test')]).toEqual([String(process.pid), '<script>'])
+    expect(visible(text)).not.toContain('<script>')
+    expect((await get('/node/app.mjs')).status).toBe(404)
+  })
+
+  test('streams', async () => {
+    const response = await fetch(`${base}/node/ticks`)
+    let pieces = 0
+    for await (const _ of response.body!) pieces++
+    expect(pieces).toBeGreaterThanOrEqual(3)
   })
 })
 
