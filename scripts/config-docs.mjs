@@ -71,7 +71,7 @@ const cell = (text) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
 function shown(node) {
   const name = nameOf(node)
   if (name !== undefined)
-    return ['Duration', 'Size', 'Secret', 'Route', 'Site', 'Listener'].includes(name)
+    return ['Duration', 'Size', 'Secret', 'Route', 'Site', 'Listener', 'Tls', 'Certificate'].includes(name)
       ? `[${name.toLowerCase()}](#${name.toLowerCase()})`
       : name
   if (node.const !== undefined) return `\`${JSON.stringify(node.const)}\``
@@ -105,6 +105,10 @@ const reference = [
   table({ ...schema, properties: without(schema.properties, '$schema') }),
   '\n## Listener\n',
   table(definitions.Listener),
+  '\n## TLS\n',
+  table(definitions.Tls),
+  '\n## Certificate\n',
+  table(definitions.Certificate),
   '\n## Site\n',
   table(definitions.Site),
   '\n## Route\n',

@@ -69,19 +69,19 @@ export const DEFAULT_PORT = 8080
 
 const LISTEN_FORMS = 'HOST:PORT, PORT, :PORT (every address) or unix:/path'
 
-/** `HOST:PORT`, `PORT` (on `host`), `:PORT` and `*:PORT` (every address), `[IPV6]:PORT`, `unix:/path`. Throws UsageError. */
-export function parseListen(text: string, host: string = DEFAULT_HOST): ListenSpec {
+/** `HOST:PORT`, `PORT` (on `host`), `:PORT` and `*:PORT` (every address), `[IPV6]:PORT`, `unix:/path`. Throws UsageError, which names `option`. */
+export function parseListen(text: string, host: string = DEFAULT_HOST, option: string = '--listen'): ListenSpec {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length)
-    if (path === '' || path.includes('\0')) throw new UsageError(`--listen ${text}: a path is missing; expected ${LISTEN_FORMS}`)
+    if (path === '' || path.includes('\0')) throw new UsageError(`${option} ${text}: a path is missing; expected ${LISTEN_FORMS}`)
     return { path: resolve(path) }
   }
   const match = /^(?:(\[[0-9A-Fa-f:.]+\]|[^:[\]/\s]*):)?(\d+)$/.exec(text)
   if (match === null) {
     const hint = text.startsWith('/') ? `; did you mean unix:${text}?` : ''
-    throw new UsageError(`--listen ${text}: expected ${LISTEN_FORMS}${hint}`)
+    throw new UsageError(`${option} ${text}: expected ${LISTEN_FORMS}${hint}`)
   }
-  const port = parsePort(match[2]!, `--listen ${text}`)
+  const port = parsePort(match[2]!, `${option} ${text}`)
   const given = match[1]
   if (given === undefined) return { host, port }
   return { host: given === '' ? '*' : given.replace(/^\[(.*)\]$/, '$1'), port }

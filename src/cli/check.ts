@@ -1,8 +1,8 @@
 // `viaduct check`: whether a configuration or a folder can be served, and what it is made of.
 
 import { userInfo } from 'node:os'
-import { ConfigError } from '../config/index.ts'
-import type { Loaded, PlanEntry, RoutePlan } from '../config/index.ts'
+import { ConfigError, certificateWarnings, dateOf } from '../config/index.ts'
+import type { ListenerPlan, Loaded, PlanEntry, RoutePlan } from '../config/index.ts'
 import { describeListen } from '../runtime/index.ts'
 import type { Parsed } from './arguments.ts'
 import { choose } from './chosen.ts'
@@ -48,9 +48,10 @@ function inspect({ plan }: Loaded): Found {
     if (last !== -1 && last < routes.length - 1) warnings.push(`${at}.routes[${last}] answers everything: those after it are never asked`)
   }
   const root = process.getuid?.() === 0
-  for (const { listen } of plan.listeners) {
+  for (const [i, { listen, tls }] of plan.listeners.entries()) {
     if ('port' in listen && listen.port > 0 && listen.port < 1024 && !root)
       warnings.push(`listening on ${describeListen(listen)} needs root`)
+    if (tls !== undefined) warnings.push(...certificateWarnings(tls, Date.now()).map((each) => `listeners[${i}].tls: ${each}`))
   }
   return { entries, missing: entries.filter((entry) => entry.missing !== undefined), warnings, user: userName() }
 }
@@ -81,13 +82,25 @@ function routeText({ path, method, tryFiles, rewrite, application, redirect, res
   return parts.join(' ')
 }
 
+function listenerLines({ listen, protocol, tls, redirect }: ListenerPlan, all: readonly ListenerPlan[]): string[] {
+  const where = `  ${describeListen(listen)}  `
+  if (redirect !== undefined)
+    return [`${where}http -> https at ${'port' in redirect ? `port ${redirect.port}` : describeListen(all[redirect.listener]!.listen)}`]
+  if (tls === undefined) return [where + protocol]
+  const certificates = tls.certificates.map(
+    ({ cert, names, facts }) => `    ${cert} for ${(names ?? facts.names).join(', ')}, until ${dateOf(facts.until)}`,
+  )
+  return [
+    `${where}https, ${tls.http2 === false ? 'HTTP/1.1' : 'HTTP/2 and HTTP/1.1'}, from ${(tls.minVersion ?? 'TLSv1.2').replace('v', ' ')} on`,
+    ...certificates,
+  ]
+}
+
 function shown({ file, config, plan }: Loaded, { entries, missing, warnings, user }: Found, c: Colours): string {
   const blocks = [
     `${c.bold(nameOf(file, config))}: ${missing.length === 0 ? c.green('no mistake found') : c.yellow('something is missing')}`,
   ]
-  blocks.push(
-    `${c.bold('Listeners')}\n${plan.listeners.map(({ listen, protocol }) => `  ${describeListen(listen)}  ${protocol}`).join('\n')}`,
-  )
+  blocks.push(`${c.bold('Listeners')}\n${plan.listeners.flatMap((each) => listenerLines(each, plan.listeners)).join('\n')}`)
   const sites = plan.sites.map(
     ({ hosts, routes }) =>
       `  ${c.bold(hosts === undefined ? 'every other host' : hosts.join(', '))}\n${routes.map((each) => `    ${routeText(each)}`).join('\n')}`,
@@ -113,7 +126,18 @@ function asJson({ file, config, plan }: Loaded, { missing, warnings, user }: Fou
     problems: missing.map(({ path, missing: lack }) => ({ at: path, message: `${lack!.what} is missing`, command: lack!.command })),
     warnings,
     user,
-    listeners: plan.listeners.map(({ listen, protocol }) => ({ listen: describeListen(listen), protocol })),
+    listeners: plan.listeners.map(({ listen, protocol, tls, redirect }) => ({
+      listen: describeListen(listen),
+      protocol,
+      ...(tls !== undefined && {
+        certificates: tls.certificates.map(({ cert, names, facts }) => ({
+          cert,
+          names: names ?? facts.names,
+          until: new Date(facts.until).toISOString(),
+        })),
+      }),
+      ...(redirect !== undefined && { redirect: 'https' }),
+    })),
     sites: plan.sites.map(({ hosts, routes }) => ({ hosts, routes: routes.map(routeText) })),
     applications: Object.fromEntries(Object.entries(plan.applications).map(([name, { kind, entries }]) => [name, { kind, entries }])),
   }

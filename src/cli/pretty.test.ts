@@ -86,6 +86,17 @@ describe('the table', () => {
       'Viaduct 1.2.3 serves /srv\n\n  /   files\n\n  http://localhost/  (every address of this machine)\n\n  Ctrl-C stops it',
     )
   })
+
+  test('say what is spoken where', () => {
+    const addresses = [{ host: '127.0.0.1', port: 443 }, { host: '::', port: 80 }, { host: '127.0.0.1', port: 9000 }, { path: '/x.sock' }]
+    const text = banner(
+      { version: '1', folder: '/', entries: [], addresses, protocols: ['https', 'redirect', 'fastcgi', 'fastcgi'] },
+      plain,
+    )
+    expect(text).toContain(
+      '  https://127.0.0.1/\n  http://localhost/  (leads to https)\n  127.0.0.1:9000  (FastCGI)\n  unix:/x.sock  (FastCGI)  (every address',
+    )
+  })
 })
 
 test.each([

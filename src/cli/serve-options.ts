@@ -47,6 +47,9 @@ export const SERVE: CommandHelp = {
       short: 'l',
       help: `Where to listen; may be given several times (default ${DEFAULT_HOST}:${DEFAULT_PORT})\nHOST:PORT, PORT, :PORT (every address) or unix:/path`,
     },
+    'tls-cert': { value: 'FILE', help: 'Serve https with this certificate, a PEM file;\na new one is used as soon as it is there' },
+    'tls-key': { value: 'FILE', help: 'Its private key, a PEM file' },
+    'redirect-http': { value: 'ADDRESS', many: true, help: 'Listen there for plain HTTP too, and send clients to https' },
     workers: { value: 'N', short: 'w', help: 'PHP workers (default 2 a core, at least 4)' },
     'php-cgi': { value: 'PATH', help: 'The php-cgi to use, rather than the one on PATH' },
     'max-body': { value: 'SIZE', help: 'Largest request body: 500K, 8M, 1G' },
@@ -64,6 +67,7 @@ export const SERVE: CommandHelp = {
     ['viaduct serve ./site --listen 3000', 'another folder, another port'],
     ['viaduct serve --listen :80', 'for the whole network'],
     ['viaduct serve --listen unix:/run/site.sock', 'behind nginx: proxy_pass http://unix:/run/site.sock'],
+    ['viaduct serve --tls-cert site.crt --tls-key site.key', 'https://127.0.0.1:8080/'],
     ['viaduct serve --access-log /var/log/site.log', 'log lines as JSON'],
     ['viaduct serve ./site --print-config', 'the same as a configuration, to begin with'],
     ['viaduct serve -c viaduct.config.json', 'what a configuration says'],
@@ -103,7 +107,7 @@ export interface ServeOptions {
   readonly printConfig: boolean
 }
 
-const FOLDER_ONLY = ['workers', 'php-cgi', 'max-body', 'timeout', 'print-config']
+const FOLDER_ONLY = ['tls-cert', 'tls-key', 'redirect-http', 'workers', 'php-cgi', 'max-body', 'timeout', 'print-config']
 
 /** What the command line and the environment say. Throws UsageError. */
 export function serveOptions(parsed: Parsed, env: NodeJS.ProcessEnv): ServeOptions {
@@ -126,6 +130,7 @@ export function serveOptions(parsed: Parsed, env: NodeJS.ProcessEnv): ServeOptio
   const pid = pidFile === undefined ? {} : { pidFile: resolve(pidFile) }
   const listens = parsed.values.has('listen')
   const listen = listenOptions(parsed.values.get('listen'), env)
+  const secure = tlsOptions(value, listen, parsed.values.get('redirect-http'))
   return {
     config: config === undefined ? undefined : resolve(config),
     named: parsed.rest.length > 0,
@@ -135,6 +140,7 @@ export function serveOptions(parsed: Parsed, env: NodeJS.ProcessEnv): ServeOptio
       grace: grace ?? DEFAULT_GRACE,
       log: { level: 'info', access: '-', ...log },
       ...pid,
+      ...secure,
       ...(workers !== undefined && { workers }),
       ...(phpCgi !== undefined && { phpCgi }),
       ...(maxBody !== undefined && { maxBody }),
@@ -158,6 +164,25 @@ function logOptions(value: Value): Partial<LogOptions> {
   const format = value('log-format', (text, where) => parseChoice(text, ['pretty', 'json'] as const, where))
   const access = value('access-log', (text) => (text === '-' || text === 'off' ? text : resolve(text)))
   return { ...(level !== undefined && { level }), ...(format !== undefined && { format }), ...(access !== undefined && { access }) }
+}
+
+function tlsOptions(
+  value: Value,
+  listen: readonly ListenSpec[],
+  redirect: readonly string[] | undefined,
+): Pick<FolderOptions, 'tls' | 'redirect'> {
+  const [cert, key] = [value('tls-cert', (text) => resolve(text)), value('tls-key', (text) => resolve(text))]
+  if (cert === undefined && key === undefined) {
+    if (redirect !== undefined) throw new UsageError('--redirect-http leads to https: --tls-cert and --tls-key are missing')
+    return {}
+  }
+  if (cert === undefined || key === undefined)
+    throw new UsageError(`--tls-${cert === undefined ? 'key' : 'cert'} needs --tls-${cert === undefined ? 'cert' : 'key'} beside it`)
+  if (!listen.some((each) => 'port' in each)) throw new UsageError('--tls-cert is for addresses with a port, and --listen names none')
+  return {
+    tls: { cert, key },
+    ...(redirect !== undefined && { redirect: redirect.map((text) => parseListen(text, DEFAULT_HOST, '--redirect-http')) }),
+  }
 }
 
 function listenOptions(given: readonly string[] | undefined, env: NodeJS.ProcessEnv): ListenSpec[] {

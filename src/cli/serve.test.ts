@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from './arguments.ts'
 import { SERVE, serveOptions } from './serve-options.ts'
+import { folderConfig } from './source.ts'
 
 const optionsOf = (line: string, env: NodeJS.ProcessEnv = {}): ReturnType<typeof serveOptions> =>
   serveOptions(parse(line.split(' ').filter(Boolean), SERVE.options), env)
@@ -33,6 +34,26 @@ test('every option arrives where it is meant to', () => {
     given: { ...both, folderOnly: ['workers', 'php-cgi', 'max-body', 'timeout'] },
     printConfig: false,
   })
+})
+
+test('https takes a certificate and its key, wherever it listens by a port', () => {
+  const tls = { cert: resolve('a.crt'), key: resolve('a.key') }
+  const given = '--tls-cert a.crt --tls-key a.key'
+  expect(optionsOf(given, { PORT: '8443' }).folder).toMatchObject({ listen: [{ host: '127.0.0.1', port: 8443 }], tls })
+  const options = optionsOf(`--listen :443 -l unix:/x ${given} --redirect-http :80`)
+  expect(options.folder).toMatchObject({ tls, redirect: [{ host: '*', port: 80 }] })
+  expect(options.given.folderOnly).toEqual(['tls-cert', 'tls-key', 'redirect-http'])
+  expect(folderConfig(options.folder).listeners).toEqual([{ listen: '*:443', tls }, 'unix:/x', { listen: '*:80', redirect: 'https' }])
+})
+
+test.each([
+  ['--tls-cert a', '--tls-cert needs --tls-key beside it'],
+  ['--tls-key a', '--tls-key needs --tls-cert beside it'],
+  ['--redirect-http 80', '--redirect-http leads to https: --tls-cert and --tls-key are missing'],
+  ['--tls-cert a --tls-key b --listen unix:/x', '--tls-cert is for addresses with a port, and --listen names none'],
+  ['--tls-cert a --tls-key b --redirect-http x', '--redirect-http x: expected HOST:PORT'],
+])('%s is a mistake: %s', (line, message) => {
+  expect(() => optionsOf(line)).toThrow(message)
 })
 
 test('a configuration and a folder are not served together', () => {

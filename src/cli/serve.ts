@@ -59,9 +59,9 @@ export async function serve(parsed: Parsed, earlySignals: () => NodeJS.Signals[]
       ...(setup.pidFile !== undefined && { pidFile: setup.pidFile }),
       earlySignals,
       onReady: ({ generation, addresses, report }) => {
-        const { entries, config } = report as FrontReport
-        if (setup.spec.config === undefined) setup.spec.good = config
-        if (generation === 1) announce(setup, addresses, entries, logs.log)
+        const said = report as FrontReport
+        if (setup.spec.config === undefined) setup.spec.good = said.config
+        if (generation === 1) announce(setup, addresses, said, logs.log)
       },
     })
   } catch (error) {
@@ -91,7 +91,8 @@ function configHere(): string | undefined {
 function ofFolder({ folder }: ServeOptions): Setup | string {
   const problem = checkFolder(folder.folder)
   if (problem !== undefined) return problem
-  const { listen, grace, pidFile, log } = folder
+  const { redirect = [], grace, pidFile, log } = folder
+  const listen = [...folder.listen, ...redirect]
   return {
     what: folder.folder,
     listen,
@@ -102,7 +103,7 @@ function ofFolder({ folder }: ServeOptions): Setup | string {
       file: resolve(folder.folder, 'viaduct.config.json'),
       config: folderConfig(folder),
       listeners: listen.map(describeListen),
-      fixed: true,
+      fixed: false,
       log: {},
     },
   }
@@ -135,14 +136,17 @@ async function ofFile(file: string, { given, config }: ServeOptions): Promise<Se
 
 type Log = ReturnType<typeof openLogs>['log']
 
-function announce(setup: Setup, addresses: readonly Address[], entries: FrontReport['entries'], log: Log): void {
+function announce(setup: Setup, addresses: readonly Address[], { entries, protocols }: FrontReport, log: Log): void {
   if (formatFor(setup.log.format, 2) === 'pretty') {
-    const text = banner({ version: VERSION, folder: setup.what, entries, addresses }, coloursOf(process.stderr))
+    const text = banner({ version: VERSION, folder: setup.what, entries, addresses, protocols }, coloursOf(process.stderr))
     process.stderr.write(`${text}\n\n`)
     return
   }
   const what = setup.spec.config === undefined ? { config: setup.what } : { folder: setup.what }
-  log.info({ version: VERSION, ...what, addresses: addresses.map(addressText), serves: entries }, 'viaduct serves')
+  log.info(
+    { version: VERSION, ...what, addresses: addresses.map((each, i) => addressText(each, protocols[i])), serves: entries },
+    'viaduct serves',
+  )
 }
 
 function checkFolder(folder: string): string | undefined {

@@ -1,9 +1,9 @@
 // The parts of one front: the plan of its configuration, what is built from it, the doors in front of that.
 
-import { ConfigError, buildServer, loadConfig } from '../config/index.ts'
-import type { Config, Loaded, ListenerPlan, PlanEntry, ServerPlan } from '../config/index.ts'
+import { ConfigError, buildServer, loadConfig, tlsOptions } from '../config/index.ts'
+import type { BuiltServer, Config, Loaded, ListenerPlan, PlanEntry, ServerPlan } from '../config/index.ts'
 import { GatewayError, describe } from '../core/index.ts'
-import type { Application, Log, Server } from '../core/index.ts'
+import type { Address, Log, Server } from '../core/index.ts'
 import { serveFastCgi } from '../fastcgi/index.ts'
 import { serveHttp } from '../http/index.ts'
 import { describeListen } from '../runtime/index.ts'
@@ -31,8 +31,13 @@ export interface FrontSpec {
 /** What a front tells its supervisor when it serves. */
 export interface FrontReport {
   readonly entries: readonly PlanEntry[]
+  /** What is spoken at each address, in their order. */
+  readonly protocols: readonly Protocol[]
   readonly config: Config
 }
+
+/** `redirect`: plain HTTP, and elsewhere. */
+export type Protocol = 'http' | 'https' | 'redirect' | 'fastcgi'
 
 export async function buildFront(given: unknown, context: FrontContext): Promise<FrontParts> {
   const spec = given as FrontSpec
@@ -41,6 +46,7 @@ export async function buildFront(given: unknown, context: FrontContext): Promise
   const { plan } = loaded
   const logs = openLogs({ ...plan.logs, ...spec.log })
   const { log, access } = logs
+  const listeners: readonly (ListenerPlan | undefined)[] = spec.fixed ? [] : plan.listeners
   if (lost !== undefined) log.error({}, `the configuration cannot be used, and the last one that could goes on: ${lost}`)
   const application = await buildServer(plan, {
     log,
@@ -50,9 +56,13 @@ export async function buildFront(given: unknown, context: FrontContext): Promise
   })
   return {
     application,
-    serve: (each, socket) => open(each, socket, spec.fixed ? undefined : plan.listeners[socket.index], plan, log),
+    serve: (_, socket) => open({ application, plan, log, addresses: context.addresses }, socket, listeners[socket.index]),
     log,
-    report: { entries: entriesOf(plan, spec.config !== undefined), config: loaded.config } satisfies FrontReport,
+    report: {
+      entries: entriesOf(plan, spec.config !== undefined),
+      protocols: context.addresses.map((_, i) => protocolOf(listeners[i])),
+      config: loaded.config,
+    } satisfies FrontReport,
     reopen: logs.reopen,
     close: logs.close,
   }
@@ -91,18 +101,36 @@ function checkListeners(spec: FrontSpec, { file, plan }: Loaded): void {
   throw new ConfigError(file, [{ at: 'listeners', message }])
 }
 
-function open(
-  application: Application,
-  { fd, address }: InheritedSocket,
-  listener: ListenerPlan | undefined,
-  plan: ServerPlan,
-  log: Log,
-): Promise<Server> {
+function protocolOf(listener: ListenerPlan | undefined): Protocol {
+  if (listener?.protocol === 'fastcgi') return 'fastcgi'
+  if (listener?.tls !== undefined) return 'https'
+  return listener?.redirect === undefined ? 'http' : 'redirect'
+}
+
+interface Served {
+  readonly application: BuiltServer
+  readonly plan: ServerPlan
+  readonly log: Log
+  readonly addresses: readonly Address[]
+}
+
+/** Without a listener of the configuration: plain HTTP. */
+function open(served: Served, { fd, address }: InheritedSocket, listener: ListenerPlan | undefined): Promise<Server> {
+  const { application, plan, log } = served
   const listen = { fd, ...('path' in address && { name: address.path }) }
   if (listener?.protocol === 'fastcgi') {
     return serveFastCgi(application, { listen, log, mount: '', ...(listener.allow !== undefined && { allow: listener.allow }) })
   }
-  return serveHttp(application, { listen, log, limits: plan.limits, upgrade: true })
+  const { tls, redirect } = listener ?? {}
+  const here = redirect === undefined ? application : application.redirecting(portOf(redirect, served.addresses))
+  return serveHttp(here, { listen, log, limits: plan.limits, upgrade: true, ...(tls !== undefined && { tls: tlsOptions(tls) }) })
+}
+
+/** Of another listener, the port that it got. */
+function portOf(redirect: NonNullable<ListenerPlan['redirect']>, addresses: readonly Address[]): number {
+  if ('port' in redirect) return redirect.port
+  const address = addresses[redirect.listener]
+  return address !== undefined && 'port' in address ? address.port : 443
 }
 
 /** Of several applications each line says whose it is. */

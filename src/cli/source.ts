@@ -9,6 +9,10 @@ export interface FolderOptions {
   /** Absolute. */
   readonly folder: string
   readonly listen: readonly ListenSpec[]
+  /** Absolute paths of PEM files: https at every address with a port. */
+  readonly tls?: { readonly cert: string; readonly key: string }
+  /** Plain HTTP that leads to https. */
+  readonly redirect?: readonly ListenSpec[]
   /** Milliseconds. */
   readonly grace: number
   readonly log: LogOptions
@@ -26,7 +30,7 @@ const TOTAL = 300_000
 
 /** The configuration that serves a folder as `viaduct serve FOLDER` does: `--print-config` shows it. */
 export function folderConfig(options: FolderOptions): Config {
-  const { folder, listen, grace, log, pidFile, workers, phpCgi, maxBody, timeout } = options
+  const { folder, grace, log, pidFile, workers, phpCgi, maxBody, timeout } = options
   const php = {
     ...(phpCgi !== undefined && { program: phpCgi }),
     ...(workers !== undefined && { workers }),
@@ -36,7 +40,7 @@ export function folderConfig(options: FolderOptions): Config {
   const cgi = silence === undefined ? {} : { limits: { firstByte: silence, idle: silence, ...(timeout! > TOTAL && { time: silence }) } }
   const pool = silence === undefined ? {} : { limits: { silence } }
   return {
-    listeners: listen.map(describeListen),
+    listeners: listenersOf(options),
     applications: {
       site: {
         kind: 'folder',
@@ -51,6 +55,13 @@ export function folderConfig(options: FolderOptions): Config {
     grace: durationText(grace),
     ...(pidFile !== undefined && { pidFile }),
   }
+}
+
+function listenersOf({ listen, tls, redirect = [] }: FolderOptions): NonNullable<Config['listeners']> {
+  return [
+    ...listen.map((each) => (tls !== undefined && 'port' in each ? { listen: describeListen(each), tls } : describeListen(each))),
+    ...redirect.map((each) => ({ listen: describeListen(each), redirect: 'https' })),
+  ]
 }
 
 function durationText(milliseconds: number): string {

@@ -3,6 +3,7 @@
 import { describeListen } from '../runtime/index.ts'
 import type { PlanEntry } from '../config/index.ts'
 import type { Address } from '../core/index.ts'
+import type { Protocol } from './site.ts'
 import type { Colours } from './colours.ts'
 
 const KINDS: Readonly<Record<string, string>> = {
@@ -48,22 +49,31 @@ export function remedies(entries: readonly PlanEntry[], c: Colours): string {
 }
 
 /** A link where there can be one: every address of the machine is shown as localhost. */
-export function addressText(address: Address): string {
-  if ('path' in address) return describeListen(address)
+export function addressText(address: Address, protocol: Protocol = 'http'): string {
+  if ('path' in address || protocol === 'fastcgi') return describeListen(address)
   const host = address.host === '::' || address.host === '0.0.0.0' ? 'localhost' : address.host
-  return `http://${describeListen({ host, port: address.port }).replace(/:80$/, '')}/`
+  const [scheme, usual] = protocol === 'https' ? ['https', ':443'] : ['http', ':80']
+  const text = describeListen({ host, port: address.port })
+  return `${scheme}://${text.endsWith(usual) ? text.slice(0, -usual.length) : text}/`
 }
+
+const REMARKS: Readonly<Record<Protocol, string>> = { http: '', https: '', redirect: '  (leads to https)', fastcgi: '  (FastCGI)' }
 
 export interface Banner {
   readonly version: string
   readonly folder: string
   readonly entries: readonly PlanEntry[]
   readonly addresses: readonly Address[]
+  /** Of each address. Default: all are HTTP. */
+  readonly protocols?: readonly Protocol[]
 }
 
-export function banner({ version, folder, entries, addresses }: Banner, c: Colours): string {
+export function banner({ version, folder, entries, addresses, protocols = [] }: Banner, c: Colours): string {
   const every = addresses.some((address) => 'host' in address && (address.host === '::' || address.host === '0.0.0.0'))
-  const links = addresses.map((address) => `  ${c.cyan(addressText(address))}`)
+  const links = addresses.map((address, i) => {
+    const protocol = protocols[i] ?? 'http'
+    return `  ${c.cyan(addressText(address, protocol))}${c.dim(REMARKS[protocol])}`
+  })
   return [
     `${c.bold('Viaduct')} ${version} serves ${folder}`,
     table(entries, c),

@@ -3,20 +3,17 @@
 // The schema sees each value by itself; what it has nothing to say about is looked at further: names that must exist, files,
 // folders, programs, secrets. Both kinds of mistakes come in one report.
 
-import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { GatewayError, describe, isNetwork } from '../core/index.ts'
-import { describeListen } from '../runtime/index.ts'
+import { checkListeners } from './check-listeners.ts'
 import { checkSites } from './check-routes.ts'
 import { DEFAULT_PATH } from './describe.ts'
 import { kindNamed } from './kinds/index.ts'
-import { readListen } from './listen.ts'
 import { fromIssues, mistake, pathText } from './problems.ts'
 import { HTTP_LIMITS, jsonSchema, schema } from './schema.ts'
 import { describeScope, faultOfFolder } from './scope.ts'
 import { milliseconds } from './values.ts'
-import type { ListenSpec } from '../runtime/index.ts'
-import type { Config, Listener } from './config.ts'
+import type { Config } from './config.ts'
 import type { ApplicationPlan, HostPlan, ListenerPlan, LogPlan, RoutePlan, ServerPlan } from './plan.ts'
 import type { Path, Problem, SchemaNode } from './problems.ts'
 
@@ -106,42 +103,9 @@ class Checker {
 
   #listeners(): ListenerPlan[] {
     const { listeners = ['127.0.0.1:8080'] } = this.#config
-    const seen = new Map<string, string>()
-    const out: ListenerPlan[] = []
-    if (!Array.isArray(listeners)) return out
-    for (const [i, given] of (listeners as readonly (string | Listener)[]).entries()) {
-      const at: Path = ['listeners', i]
-      if (!this.#valid(at)) continue
-      const listener = typeof given === 'string' ? { listen: given } : given
-      const where = typeof given === 'string' ? at : [...at, 'listen']
-      const listen = readListen(listener.listen, this.#options.folder, listener.mode)
-      if (listen === undefined) {
-        const hint = listener.listen.startsWith('/') ? `unix:${listener.listen}` : undefined
-        this.#tell(
-          mistake(where, 'an address: HOST:PORT, PORT, :PORT (every address) or unix:/path', JSON.stringify(listener.listen), hint),
-        )
-        continue
-      }
-      const name = describeListen(listen)
-      const before = seen.get(name)
-      if (before !== undefined && !('port' in listen && listen.port === 0))
-        this.#tell(mistake(where, 'an address that no other listener has', `${name}, which is ${before}`))
-      seen.set(name, pathText(at))
-      if ('path' in listen) this.#place(where, listen.path)
-      else if (listener.mode !== undefined) this.#tell(mistake([...at, 'mode'], 'a unix socket beside it', name))
-      out.push(this.#listener(listener, listen, at))
-    }
-    if (out.length === 0 && this.#valid(['listeners']) && listeners.length === 0)
-      this.#tell(mistake(['listeners'], 'at least one address', 'none'))
-    return out
-  }
-
-  #listener({ protocol = 'http', allow }: Listener, listen: ListenSpec, at: Path): ListenerPlan {
-    if (allow === undefined) return { listen, protocol }
-    if (protocol !== 'fastcgi') this.#tell(mistake([...at, 'allow'], '"protocol": "fastcgi" beside it', protocol))
-    for (const [i, each] of allow.entries())
-      if (isIP(each) === 0) this.#tell(mistake([...at, 'allow', i], 'an IP address', JSON.stringify(each)))
-    return { listen, protocol, allow }
+    if (!Array.isArray(listeners)) return []
+    const place = (at: Path, given: string): void => void this.#place(at, given)
+    return checkListeners(listeners, { folder: this.#options.folder, valid: this.#valid, tell: this.#tell, place })
   }
 
   async #applications(): Promise<Record<string, ApplicationPlan>> {

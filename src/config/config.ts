@@ -91,11 +91,58 @@ export interface Listener {
   readonly listen: string
   /** What is spoken there: `fastcgi` makes Viaduct the application of another web server. Default: "http". */
   readonly protocol?: 'http' | 'fastcgi'
+  /** Serves https there, with this certificate. */
+  readonly tls?: Tls
+  /** Sends clients of plain HTTP to the same place under https: `https`, at the port of the listener with `tls`, or `https:443`. Below `/.well-known/acme-challenge/` (RFC 8555) it serves, so that a certificate can be had. */
+  readonly redirect?: string
   /** Of a unix socket: who may connect. Default: "0660". */
   readonly mode?: string
   /** With `fastcgi`: addresses of web servers that may connect by TCP. Whoever may says who the client is. Default: everybody who can reach it. */
   readonly allow?: readonly string[]
 }
+
+export interface Tls {
+  /** A PEM file: the certificate, then those that lead to its root. */
+  readonly cert: string
+  /** A PEM file: the private key of the certificate. */
+  readonly key: string
+  /** Of an encrypted key. */
+  readonly passphrase?: Secret
+  /** Which names it is shown for. Default: those that the certificate says. */
+  readonly names?: readonly string[]
+  /** More certificates, for other names. A client that asks for none of them, or for no name, gets the first. */
+  readonly sni?: readonly Certificate[]
+  /** The oldest version that is spoken. Default: "TLSv1.2". */
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3'
+  /** For TLS 1.2, in OpenSSL's notation. Default: Node's. */
+  readonly ciphers?: string
+  /** HTTP/2 for clients that offer it (ALPN). The others get HTTP/1.1. Default: true. */
+  readonly http2?: boolean
+  /** How often is looked whether a file has changed: then new connections get the new certificate, and those that are open go on. 0: never. Default: "5s". */
+  readonly watchInterval?: Duration
+}
+
+export type Secret =
+  | string
+  | {
+      readonly file: string
+    }
+  | {
+      readonly env: string
+    }
+
+export interface Certificate {
+  /** A PEM file: the certificate, then those that lead to its root. */
+  readonly cert: string
+  /** A PEM file: the private key of the certificate. */
+  readonly key: string
+  /** Of an encrypted key. */
+  readonly passphrase?: Secret
+  /** Which names it is shown for. Default: those that the certificate says. */
+  readonly names?: readonly string[]
+}
+
+export type Duration = number | string
 
 export interface FolderApplication {
   readonly kind: 'folder'
@@ -261,17 +308,6 @@ export interface FolderApplication {
   /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
   readonly sendfile?: readonly string[]
 }
-
-export type Secret =
-  | string
-  | {
-      readonly file: string
-    }
-  | {
-      readonly env: string
-    }
-
-export type Duration = number | string
 
 export type Size = number | string
 

@@ -1,15 +1,38 @@
 // What a configuration means on this machine: plain data, which can be shown, compared and sent to another process.
 
-import type { HttpLimits } from '../http/index.ts'
+import type { CertificateFacts, HttpLimits } from '../http/index.ts'
 import type { ListenSpec } from '../runtime/index.ts'
 import type { Route } from './config.ts'
 import type { PlanEntry } from './describe.ts'
+import type { Secret } from './values.ts'
+
+export interface CertificatePlan {
+  /** Absolute paths. */
+  readonly cert: string
+  readonly key: string
+  readonly passphrase?: Secret
+  readonly names?: readonly string[]
+  readonly facts: CertificateFacts
+}
+
+export interface TlsPlan {
+  /** The first is for whoever asks for no name that another has. */
+  readonly certificates: readonly CertificatePlan[]
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3'
+  readonly ciphers?: string
+  readonly http2?: boolean
+  /** Milliseconds. */
+  readonly watchInterval?: number
+}
 
 export interface ListenerPlan {
   readonly listen: ListenSpec
   readonly protocol: 'http' | 'fastcgi'
   /** For FastCGI: addresses of web servers that may connect. */
   readonly allow?: readonly string[]
+  readonly tls?: TlsPlan
+  /** Plain HTTP that sends clients to https: at this port, or at that of another listener, by its place. */
+  readonly redirect?: { readonly port: number } | { readonly listener: number }
 }
 
 export interface ApplicationPlan {

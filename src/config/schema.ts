@@ -3,6 +3,7 @@
 
 import { defaultLimits } from '../http/index.ts'
 import { KINDS } from './kinds/index.ts'
+import { tlsSchema } from './tls.ts'
 import {
   anyText,
   namedGroup,
@@ -31,10 +32,20 @@ const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 
 const ADDRESS = 'an address: HOST:PORT, PORT, :PORT (every address) or unix:/path'
 
+const REDIRECT = '"https", or with a port "https:443"'
+
 const listener = (): z.ZodType =>
   namedGroup('Listener', {
     listen: must(text(ADDRESS), '`HOST:PORT`, `PORT` (on 127.0.0.1), `:PORT` (every address) or `unix:/path`.'),
     protocol: may(choice(...PROTOCOLS), 'What is spoken there: `fastcgi` makes Viaduct the application of another web server.', 'http'),
+    tls: may(tlsSchema(), 'Serves https there, with this certificate.'),
+    redirect: may(
+      zod()
+        .string({ error: REDIRECT })
+        .regex(/^https(?::\d{1,5})?$/, { error: REDIRECT }),
+      'Sends clients of plain HTTP to the same place under https: `https`, at the port of the listener with `tls`, or `https:443`. ' +
+        'Below `/.well-known/acme-challenge/` (RFC 8555) it serves, so that a certificate can be had.',
+    ),
     mode: may(
       zod()
         .string({ error: 'a file mode in octal, such as "0660"' })

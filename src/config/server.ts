@@ -15,6 +15,7 @@ import {
   router,
   xSendfile,
 } from '../middleware/index.ts'
+import { redirectToHttps } from '../http/index.ts'
 import { openSpawner } from '../process/index.ts'
 import { Files, Root } from '../static/index.ts'
 import { fileProbe } from './file-probe.ts'
@@ -49,8 +50,14 @@ export async function buildSite(plan: SitePlan, context: SiteContext): Promise<B
   return compose(folder.build(plan, scopeOf('php', context)), ...outer(context, plan.settings.maxBody ?? 0), internal())
 }
 
+/** A server that was built. */
+export interface BuiltServer extends Backend {
+  /** The same behind a listener of plain HTTP that sends its clients to https at this port. */
+  redirecting(port: number): Application
+}
+
 /** The whole server as one backend, which closes what it starts. Rejects with CONFIG when a folder or a secret has gone meanwhile. */
-export async function buildServer(plan: ServerPlan, context: SiteContext): Promise<Backend> {
+export async function buildServer(plan: ServerPlan, context: SiteContext): Promise<BuiltServer> {
   const spawner = context.spawner === undefined ? sharedSpawner(context.log) : undefined
   const shared = spawner === undefined ? context : { ...context, spawner: spawner.get }
   const applications = new Map<string, Application>()
@@ -73,8 +80,11 @@ export async function buildServer(plan: ServerPlan, context: SiteContext): Promi
     },
   })
   const { trustedProxies } = plan
-  // Proxies first: the access log should name the client.
-  return compose(owned, ...(trustedProxies === undefined ? [] : [forwarded(trustedProxies)]), ...outer(context, plan.maxBody))
+  // Proxies first: the access log should name the client, and who came by https is not sent there.
+  const around = [...(trustedProxies === undefined ? [] : [forwarded(trustedProxies)]), ...outer(context, plan.maxBody)]
+  return Object.assign(compose(owned, ...around), {
+    redirecting: (port: number) => compose(redirectToHttps({ port, application: owned }), ...around),
+  })
 }
 
 /** What stands around everything, from the outside in. */

@@ -115,19 +115,20 @@ describe.skipIf(!has('openssl'))('a door with TLS that closes', () => {
   })
 })
 
+/** Longer than a connection may be idle. */
+const slow: Application = async () => {
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  return text(200, 'x')
+}
+
 describe.skipIf(!has('openssl'))('an HTTP/2 connection', () => {
   let folder: CertificateFolder
   beforeAll(() => void (folder = new CertificateFolder()))
   afterAll(() => folder.remove())
 
   test('that a request outlived is still closed once it is idle', async () => {
-    // Longer than the connection may be idle.
-    const application: Application = async () => {
-      await new Promise((resolve) => setTimeout(resolve, 200))
-      return text(200, 'x')
-    }
     const pair = folder.make('a', ['localhost'])
-    await using server = await serveHttp(application, { tls: pair, log: silent, limits: { idleTimeout: 60 } })
+    await using server = await serveHttp(slow, { tls: pair, log: silent, limits: { idleTimeout: 60 } })
     const client = connectHttp2(`https://127.0.0.1:${portOf(server)}`, { rejectUnauthorized: false })
     const gone = once(client, 'close')
     expect(await answerOf(client.request())).toEqual({ status: 200, body: 'x' })

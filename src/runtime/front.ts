@@ -32,6 +32,8 @@ export interface FrontContext {
   readonly generation: number
   /** No other front serves: the first start, and the one after a crash. Else this one is to take over from one that does. */
   readonly alone: boolean
+  /** All that was opened, in the order in which the supervisor was told: with the real ports. */
+  readonly addresses: readonly Address[]
   /** Kills the process groups registered with it if this process dies without a word. */
   readonly guard: Guard
 }
@@ -87,10 +89,11 @@ class Front {
 
   async #start(message: ToFront & { type: 'start' }): Promise<void> {
     try {
-      this.#parts = await this.#options.build(message.spec, { generation: message.generation, alone: message.alone, guard: this.#guard })
+      const { spec, generation, alone, addresses } = message
+      this.#parts = await this.#options.build(spec, { generation, alone, addresses, guard: this.#guard })
       const { application } = this.#parts
       await application.ready()
-      for (const [index, address] of message.addresses.entries()) {
+      for (const [index, address] of addresses.entries()) {
         if (this.#leaving) return
         this.#servers.push(await this.#parts.serve(application, { index, fd: FIRST_LISTENER + index, address }))
       }

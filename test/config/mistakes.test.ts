@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { ConfigError, checkConfig, findConfig, loadConfig } from '../../src/config/index.ts'
+import { CertificateFolder } from '../certificates.ts'
+import { has } from '../peers.ts'
 
 let folder = ''
 beforeEach(() => {
@@ -31,7 +33,16 @@ const application = (members: object): object => around({ applications: { a: mem
 test('twenty mistakes are told together', async () => {
   const told = await mistakes({
     lisners: [],
-    listeners: ['127.0.0.1:8080', { listen: '127.0.0.1:8080' }, '/run/x.sock', { listen: 'unix:none/x.sock', mode: '99' }],
+    listeners: [
+      '127.0.0.1:8080',
+      { listen: '127.0.0.1:8080' },
+      '/run/x.sock',
+      { listen: 'unix:none/x.sock', mode: '99' },
+      { listen: '8443', tls: { cert: 'none.crt', key: 'note.txt', minVersion: 'TLSv1', sni: [{ cert: 'note.txt' }] } },
+      { listen: '8444', tls: { cert: 'none.crt', key: 'note.txt', names: ['https://a/'] } },
+      { listen: '8081', protocol: 'fastcgi', redirect: 'https' },
+      { listen: '8082', redirect: 'http' },
+    ],
     applications: {
       blog: { kind: 'folder', root: 'nowhere' },
       shop: { kind: 'php', root: 'site', wrokers: 4, workers: 'lots', limits: { silence: 'long' } },
@@ -52,6 +63,13 @@ test('twenty mistakes are told together', async () => {
     'listeners[1].listen: expected an address that no other listener has, got 127.0.0.1:8080, which is listeners[0]',
     'listeners[2]: expected an address: HOST:PORT, PORT, :PORT (every address) or unix:/path, got "/run/x.sock"; did you mean "unix:/run/x.sock"?',
     'listeners[3].mode: expected a file mode in octal, such as "0660", got "99"',
+    'listeners[4].tls.minVersion: expected "TLSv1.2" or "TLSv1.3", got "TLSv1"; did you mean "TLSv1.2"?',
+    'listeners[4].tls.sni[0].key: expected the path of a PEM file, got nothing',
+    `listeners[5].tls.cert: the certificate ${folder}/none.crt does not exist`,
+    `listeners[5].tls.key: the key ${folder}/note.txt is no PEM private key`,
+    'listeners[5].tls.names[0]: expected a host name such as "example.org" or "*.example.org", got "https://a/"',
+    'listeners[6].redirect: expected a listener of plain HTTP, got fastcgi',
+    'listeners[7].redirect: expected "https", or with a port "https:443", got "http"',
     `applications.blog.root: expected a folder, got ${folder}/nowhere: it does not exist`,
     'applications.shop.wrokers: there is no such setting; did you mean "workers"?',
     'applications.shop.workers: expected a whole number from 1 to 10000, got "lots"',
@@ -106,6 +124,16 @@ describe('a mistake', () => {
       'web servers of HTTP',
       around({ listeners: [{ listen: '80', allow: ['10.0.0.1'] }] }),
       'listeners[0].allow: expected "protocol": "fastcgi" beside it, got http',
+    ],
+    [
+      'a redirect to nowhere',
+      around({ listeners: [{ listen: '80', redirect: 'https' }] }),
+      'listeners[0].redirect: expected a listener with "tls" to lead to, or a port ("https:443"), got neither',
+    ],
+    [
+      'a redirect to no port',
+      around({ listeners: [{ listen: '80', redirect: 'https:0' }] }),
+      'listeners[0].redirect: expected a port from 1 to 65535, got 0',
     ],
     [
       'no answer',
@@ -207,6 +235,58 @@ describe('a mistake', () => {
     const told = await mistakes(application({ kind: 'php', root: 'site', env: { PASSWORD: ['hunter2'], TOKEN: { value: 'hunter2' } } }))
     expect(told).toHaveLength(2)
     expect(told.join('\n')).not.toContain('hunter2')
+  })
+})
+
+describe.skipIf(!has('openssl'))('a certificate', () => {
+  let made: CertificateFolder
+  beforeEach(() => void (made = new CertificateFolder()))
+  afterEach(() => made.remove())
+
+  test('and a key of another one, an unknown passphrase, and TLS where it cannot be are told together', async () => {
+    const [one, two] = [made.make('one', ['one.example']), made.make('two', ['two.example'])]
+    const told = await mistakes(
+      around({
+        listeners: [
+          { listen: '8443', tls: { cert: one.cert, key: two.key, sni: [{ ...two, passphrase: { env: 'VIADUCT_NOT_SET' } }] } },
+          { listen: 'unix:x.sock', tls: one },
+          { listen: '9000', protocol: 'fastcgi', tls: two },
+          { listen: '8444', tls: { ...one, ciphers: 'NONE' }, redirect: 'https' },
+        ],
+      }),
+    )
+    expect(told).toEqual([
+      `listeners[0].tls.key: the key ${two.key} does not belong to the certificate ${one.cert}; a pair is made together`,
+      'listeners[0].tls.sni[0].passphrase: the value of passphrase: VIADUCT_NOT_SET is not set in the environment of Viaduct',
+      `listeners[1].tls: expected a host and port beside it, got unix:${folder}/x.sock`,
+      'listeners[2].tls: expected "protocol": "http" beside it, got fastcgi',
+      expect.stringMatching(/^listeners\[3\]\.tls\.ciphers: the ciphers "NONE" cannot be used \(/),
+      'listeners[3].redirect: expected a listener of plain HTTP, got one with "tls"',
+    ])
+  })
+
+  test('is told with its names and its end, and redirects lead to the https of the same host', async () => {
+    const one = made.make('one', ['one.example', '*.one.example'])
+    const tls = { ...one, watchInterval: '1s' }
+    const checked = await checkConfig(
+      around({
+        listeners: [
+          { listen: '127.0.0.2:8443', tls },
+          { listen: '127.0.0.1:8443', tls },
+          { listen: '127.0.0.1:80', redirect: 'https' },
+          { listen: '127.0.0.3:80', redirect: 'https' },
+          { listen: '127.0.0.4:80', redirect: 'https:444' },
+        ],
+      }),
+      { folder },
+    )
+    if ('problems' in checked) throw new Error(JSON.stringify(checked.problems))
+    const { listeners } = checked.plan
+    expect(listeners[0]!.tls).toEqual({
+      certificates: [{ ...one, facts: { names: ['one.example', '*.one.example'], from: expect.any(Number), until: expect.any(Number) } }],
+      watchInterval: 1000,
+    })
+    expect(listeners.map(({ redirect }) => redirect)).toEqual([undefined, undefined, { listener: 1 }, { listener: 0 }, { port: 444 }])
   })
 })
 
