@@ -1,0 +1,43 @@
+// What is used of Emscripten, in which both interpreters were compiled. The packages bring no types of it that fit both.
+
+/** A file or folder of the virtual file system. */
+export interface Node {
+  readonly name: string
+  readonly mode: number
+  readonly mount: { readonly opts: { readonly root?: string; readonly writable?: boolean }; readonly mountpoint: string }
+  readonly parent: Node
+}
+
+export interface Stream {
+  readonly fd: number
+  readonly node: Node & { readonly isSharedFS?: boolean }
+  /** The file of the real system, where it is one. */
+  readonly nfd?: number
+  /** Equal for those that were made of one another by `dup`. */
+  readonly shared: object
+  readonly flags: number
+  readonly position: number
+}
+
+export type Operations = Record<string, (...args: never[]) => unknown>
+
+/** A kind of file system. */
+export interface FileSystemType {
+  realPath?(node: Node): string
+  node_ops?: Operations
+  stream_ops?: Operations
+  ops_table?: Record<string, { node: Operations; stream: Operations }> | null
+}
+
+export interface FileSystem {
+  readonly ErrnoError: new (errno: number) => Error
+  readonly filesystems: { readonly NODEFS: FileSystemType; readonly MEMFS: FileSystemType }
+  mkdirTree(path: string): void
+  mount(type: FileSystemType, options: object, path: string): void
+  chdir(path: string): void
+  writeFile(path: string, data: string): void
+  getStream(fd: number): Stream | null
+}
+
+/** Errors as WASI numbers them. */
+export const Errno = { EACCES: 2, EINVAL: 28, ENOENT: 44, EPERM: 63, EPIPE: 64, EROFS: 69, EAGAIN: 6, EBADF: 8 } as const

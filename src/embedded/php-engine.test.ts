@@ -1,0 +1,18 @@
+import { describe, expect, test } from 'vitest'
+import { headBlock } from './php-engine.ts'
+
+describe('a head as PHP in WebAssembly tells it', () => {
+  const whole = String.raw`{ "status": 404, "headers": ["X-Q: \"a\\b\"",` + '\n' + String.raw`"Set-Cookie: a=]}",` + '\n"__terminator__"]}'
+
+  test('becomes a header block', () => {
+    expect(headBlock(whole)).toBe('Status: 404\r\nX-Q: "a\\b"\r\nSet-Cookie: a=]}\r\n\r\n')
+  })
+
+  test('is one only when it is whole', () => {
+    for (let cut = 0; cut < whole.length; cut++) expect(headBlock(whole.slice(0, cut)), `cut at ${cut}`).toBeUndefined()
+  })
+
+  test('may have a header that looks like its end, and none at all', () => {
+    expect(headBlock('{ "status": 200, "headers": ["__terminator__"]}')).toBe('Status: 200\r\n\r\n')
+  })
+})
