@@ -194,7 +194,9 @@ function expandPrefix(context: PoolCheck, path: string): string | undefined {
   if (at > 0) return undefined
   if (at < 0) return complete(context, path)
   const rest = path.slice('$prefix'.length)
-  return rest === '' ? fullPath('', { prefixes: [context.pool.prefix, context.prefix] }).replace(/\/$/, '') : complete(context, rest)
+  // As it is written, with its own slash: `/usr//lib`.
+  const whole = fullPath('x', { prefixes: [context.pool.prefix, context.prefix] }).slice(0, -2)
+  return rest === '' ? whole : `${whole}/${rest}`
 }
 
 /** Settings of PHP whose values are paths. */

@@ -21,7 +21,7 @@ export function glob(pattern: string): Globbed {
 function expand(base: string, parts: readonly string[]): string[] {
   const [part, ...rest] = parts
   if (part === undefined) return []
-  const names = isPattern(part) ? readdirSync(base === '' ? '.' : base).filter((name) => matches(name, part)) : [plain(part)]
+  const names = isPattern(part) ? list(base === '' ? '.' : base).filter((name) => matches(name, part)) : [plain(part)]
   const found: string[] = []
   for (const name of names) {
     const path = base + name
@@ -29,17 +29,26 @@ function expand(base: string, parts: readonly string[]): string[] {
     const folder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
     if (rest.length === 0) found.push(folder ? `${path}/` : path)
     else if (folder) found.push(...expand(`${path}/`, rest))
-    // A pattern below what is no folder is a folder that cannot be read.
-    else if (isPattern(rest[0]!)) readdirSync(path)
   }
+  // glob(3) gives up when the folder of a pattern cannot be opened, and takes a plain path before it as it stands.
   if (
     found.length === 0 &&
     !isPattern(part) &&
     rest.some(isPattern) &&
     lstatSync(base + plain(part), { throwIfNoEntry: false }) === undefined
-  )
-    readdirSync(base + plain(part))
+  ) {
+    list(base + plain(part))
+  }
   return found
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return []
+    throw error
+  }
 }
 
 function isPattern(part: string): boolean {

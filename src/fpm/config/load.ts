@@ -103,6 +103,8 @@ function systemd(global: Draft<GlobalConfig>, host: ConfigHost): void {
     host.say({ level: 'notice', from, text: `systemd watchdog configured to ${Number((interval / 1000).toPrecision(3))}sec` })
     global.systemdInterval = interval / 1000
   } else if (global.systemdInterval < 0) global.systemdInterval = 10
+  // php-fpm has milliseconds in 32 bits.
+  else global.systemdInterval = Math.trunc(Math.imul(global.systemdInterval, 1000) / 1000)
 }
 
 function checkPools(global: Draft<GlobalConfig>, pools: Draft<PoolConfig>[], invocation: Invocation, host: ConfigHost): boolean {

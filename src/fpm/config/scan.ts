@@ -73,7 +73,7 @@ const RULES: readonly Rule[] = [
   rule(['initial'], '[ \\t]*=[ \\t]*', () => ({ type: 'char', text: '=', mode: 'value' })),
   rule(['value', 'offset'], '[a-z_][a-z0-9_]*', (text) => ({ type: 'TC_CONSTANT', text })),
   rule(['value', 'offset'], '-?(?:[0-9]*\\.[0-9]+|[0-9]+\\.[0-9]*|[0-9]+)', (text) => ({ type: 'TC_NUMBER', text })),
-  rule(['initial'], `[:,.[\\]"'()&|^+\\-/*=%$!~<>?@{}][ \\t]*`, char),
+  rule(['initial'], `[:,.\\]"'()&|^+\\-/*=%$!~<>?@{}][ \\t]*`, char),
   rule(['value'], '[&|^~()!][ \\t]*', char),
   rule(['value'], `(?:[^$= \\t\\n\\r;&|^~()!"'\\0]|${DOLLAR})+`, (text) => ({ type: 'TC_STRING', text })),
   rule(['section'], `(?:[^$\\n\\r;"'\\]\\\\]|\\\\[^]|${DOLLAR})+`, (text) => ({ type: 'TC_STRING', text: unescape(text) })),

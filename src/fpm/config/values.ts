@@ -32,13 +32,14 @@ export const priority: Kind<number | undefined> = {
   show: (value) => (value === undefined ? 'undefined' : String(value)),
 }
 
-const YES_NO: Kind<boolean>['show'] = (value) => (value ? 'yes' : 'no')
+const YES: ReadonlySet<string> = new Set(['1', 'on', 'yes', 'true'])
+const NO: ReadonlySet<string> = new Set(['', '0', 'off', 'no', 'none', 'false'])
 
-/** The scanner has already made `1` of yes, on and true, and nothing of no, off, false, none and null; quoted they stay what they are. */
+/** The scanner has already made `1` and nothing of such words, but not when they were quoted. */
 export const boolean: Kind<boolean> = {
   form: 'yes or no',
-  read: (text) => (text === '1' ? { value: true } : text === '' ? { value: false } : { refused: 'invalid boolean value' }),
-  show: YES_NO,
+  read: (text) => (YES.has(text) ? { value: true } : NO.has(text) ? { value: false } : { refused: 'invalid boolean value' }),
+  show: (value) => (value ? 'yes' : 'no'),
 }
 
 const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 }

@@ -17,12 +17,18 @@ export function usesErrorLog(options: { readonly daemonize: boolean; readonly te
 const STDERR = 2
 
 export class MainLog {
+  readonly #stderr: (text: string | Uint8Array) => void
   #level: LogLevel = 'notice'
   #limit = 1024
   #path: string | undefined
   #fd: number | undefined
   #syslog: Syslog | undefined
   #launched = false
+
+  /** `stderr` is where lines go until there is a configuration. */
+  constructor(stderr: (text: string | Uint8Array) => void = (text) => put(STDERR, text)) {
+    this.#stderr = stderr
+  }
 
   get level(): LogLevel {
     return this.#level
@@ -64,14 +70,15 @@ export class MainLog {
     if (syslog === undefined) return this.write(logLine(message, this.#limit, context), message.level)
     const line = logLine(message, this.#limit, { ...context, syslog: true })
     syslog.write(line)
-    if (this.#alsoStderr(message.level)) put(STDERR, line)
+    if (this.#alsoStderr(message.level)) this.#stderr(line)
   }
 
   /** Text with its line breaks, as it is: what workers said. */
   write(text: string | Uint8Array, level: LogLevel = 'warning'): void {
     if (this.#syslog !== undefined) this.#syslog.write(text)
-    else put(this.#fd ?? STDERR, text)
-    if (this.#fd !== undefined && this.#alsoStderr(level)) put(STDERR, text)
+    else if (this.#fd === undefined) this.#stderr(text)
+    else put(this.#fd, text)
+    if (this.#fd !== undefined && this.#alsoStderr(level)) this.#stderr(text)
   }
 
   /** What stands before a line of this level that is written now. */
