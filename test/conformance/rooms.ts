@@ -11,6 +11,7 @@ import { fastcgi } from '../../src/fastcgi/index.ts'
 import { fromFetch, fromNode, toFetch, toNode } from '../../src/http/index.ts'
 import { phpPool } from '../../src/php/index.ts'
 import { staticFiles } from '../../src/static/index.ts'
+import { wsgiPool } from '../../src/wsgi/index.ts'
 import { has, which } from '../peers.ts'
 import { LARGE, answer } from './answer.ts'
 import type { Behaviour } from './behaviours.ts'
@@ -152,6 +153,21 @@ const upstream: Room = {
   },
 }
 
+const python: Room = {
+  name: 'wsgi (python)',
+  available: () => has('python3'),
+  lacks: {
+    trailers: 'WSGI has no trailers',
+    interim: 'WSGI has no interim responses',
+    internal: 'WSGI has no internal results',
+  },
+  open: async (log) => {
+    const application = wsgiPool({ app: fixture('answer.py'), workers: 2, env: { PYTHONDONTWRITEBYTECODE: '1' }, log })
+    await application.ready()
+    return application
+  },
+}
+
 const CHANGED = new Date('2026-01-01T00:00:00Z')
 const NOT_A_PROGRAM = 'a file is not a program'
 
@@ -216,4 +232,4 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-export const rooms: readonly Room[] = [typescript, node, fetches, program, childSide, php, upstream, files]
+export const rooms: readonly Room[] = [typescript, node, fetches, program, childSide, php, upstream, python, files]
