@@ -5,6 +5,7 @@ import { UsageError, parse } from './arguments.ts'
 import type { Parsed } from './arguments.ts'
 import { CAPTURE, SHOW } from './capture-options.ts'
 import { coloursOf } from './colours.ts'
+import { FPM } from './fpm-options.ts'
 import { commandHelp, generalHelp } from './help.ts'
 import type { CommandHelp } from './help.ts'
 import { CHECK, EXPLAIN } from './inspect-options.ts'
@@ -18,8 +19,13 @@ interface Command extends CommandHelp {
   run(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number>
 }
 
+/** Commands whose words mean what they mean to the program they stand in for: they read them themselves. */
+interface Guise extends CommandHelp {
+  read(words: readonly string[], earlySignals: () => NodeJS.Signals[]): Promise<number>
+}
+
 // Loaded when they are asked for: what they need would only make the supervisor larger.
-const commands: readonly Command[] = [
+const commands: readonly (Command | Guise)[] = [
   { ...SERVE, run: serve },
   { ...CHECK, run: async (parsed) => (await import('./check.ts')).check(parsed) },
   { ...EXPLAIN, run: async (parsed) => (await import('./explain.ts')).explain(parsed) },
@@ -28,6 +34,7 @@ const commands: readonly Command[] = [
   { ...CAPTURE, run: async (parsed, signals) => (await import('./capture.ts')).capture(parsed, signals) },
   { ...SHOW, run: async (parsed, signals) => (await import('./capture-show.ts')).show(parsed, signals) },
   { ...REPLAY, run: async (parsed, signals) => (await import('./replay.ts')).replay(parsed, signals) },
+  { ...FPM, read: async (words, signals) => (await import('./fpm.ts')).fpm(words, signals) },
 ]
 
 /** Runs the command line and returns the exit code: 0, 1 for what could not be done, 2 for a mistake in the command line. */
@@ -38,6 +45,7 @@ export async function run(args: readonly string[], earlySignals: () => NodeJS.Si
   if (first === '') return complain(`a command is missing; try: viaduct serve`)
   const command = commands.find((each) => each.name === first)
   if (command === undefined) return complain(unknown(first))
+  if ('read' in command) return command.read(rest, earlySignals)
   if (rest.includes('--help') || rest.includes('-h')) return say(commandHelp(command, coloursOf(process.stdout)))
   if (rest.includes('--version') || rest.includes('-v')) return say(VERSION)
   try {

@@ -1,0 +1,115 @@
+// `viaduct fpm`: php-fpm's command line, in the foreground or as a daemon.
+
+import { spawn } from 'node:child_process'
+import { openSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { describe } from '../core/index.ts'
+import { EXIT_CONFIG, EXIT_OK, EXIT_SOFTWARE, MainLog, face, iniArguments, runMaster, systemHost, usesErrorLog } from '../fpm/index.ts'
+import type { FpmConfig } from '../fpm/index.ts'
+import { PHP_INSTALL, findPhpCgi, phpVersion } from '../php/index.ts'
+import { installSignals } from '../process/index.ts'
+
+/** Set for the copy of itself that a daemon is. */
+const DAEMON = 'VIADUCT_FPM_DAEMON'
+
+/** Runs `viaduct fpm` with these words; resolves with the exit code, which is php-fpm's. */
+export async function fpm(args: readonly string[], earlySignals: () => NodeJS.Signals[]): Promise<number> {
+  const signals = installSignals(earlySignals)
+  try {
+    const { words, phpCgi } = ownOptions(args)
+    const log = new MainLog()
+    const find = (): string => {
+      const file = phpCgi ?? findPhpCgi()
+      if (file === undefined) throw new Error(`fpm: no php-cgi was found; name one with --php-cgi, or: ${PHP_INSTALL}`)
+      return file
+    }
+    const terminal = process.stderr.isTTY === true
+    const read = async (to: MainLog): ReturnType<typeof face> => {
+      const php = findPhpCgi()
+      return face({
+        words,
+        system: systemHost(),
+        log: to,
+        phpCgi: find,
+        defaultFile: php === undefined ? '/etc/php-fpm.conf' : await defaultFile(find()),
+        terminal,
+        print: (text) => void process.stdout.write(text),
+        printError: (text) => void process.stderr.write(text),
+      })
+    }
+    const daemon = process.env[DAEMON] !== undefined
+    const faced = await read(log)
+    if ('exit' in faced) return faced.exit
+    const { config, invocation } = faced
+    if (config.global.daemonize && !daemon) return await daemonize(args)
+    const php = await phpVersion(find())
+    const logUsed = usesErrorLog({ daemonize: config.global.daemonize, terminal, forceStderr: invocation.forceStderr })
+    return await runMaster({
+      config,
+      log,
+      logUsed,
+      php: { file: php.file, version: php.version.split('.').slice(0, 2).join('.'), iniArguments: iniArguments(invocation) },
+      frontEntry: frontEntry(),
+      signals,
+      reread: async (): Promise<FpmConfig | undefined> => {
+        // Its complaints go to the log of now; what it is to be logged to is the next front's business.
+        const again = await read(log)
+        return 'exit' in again ? undefined : again.config
+      },
+      onReady: () => {
+        log.launched()
+        if (daemon) process.send?.('ready', undefined, undefined, () => process.disconnect?.())
+      },
+    })
+  } catch (error) {
+    process.stderr.write(`viaduct: ${describe(error)}\n`)
+    return EXIT_CONFIG
+  } finally {
+    signals.close()
+  }
+}
+
+/** `--php-cgi FILE` is ours, everything else php-fpm's. */
+function ownOptions(args: readonly string[]): { words: string[]; phpCgi: string | undefined } {
+  const words: string[] = []
+  let phpCgi: string | undefined
+  for (let i = 0; i < args.length; i++) {
+    const word = args[i]!
+    if (word === '--php-cgi') phpCgi = args[++i]
+    else if (word.startsWith('--php-cgi=')) phpCgi = word.slice('--php-cgi='.length)
+    else words.push(word)
+  }
+  return { words, phpCgi }
+}
+
+async function defaultFile(phpCgi: string): Promise<string> {
+  const { version } = await phpVersion(phpCgi)
+  return `/etc/php/${version.split('.').slice(0, 2).join('.')}/fpm/php-fpm.conf`
+}
+
+function frontEntry(): string {
+  // The same extension as this file: sources run as they are, too.
+  const self = fileURLToPath(import.meta.url)
+  return self.replace(/fpm(\.[jt]s)$/, 'fpm-front$1')
+}
+
+/** Node cannot fork: a daemon is a copy of this program in a session of its own, and we wait until it serves. */
+function daemonize(args: readonly string[]): Promise<number> {
+  const nowhere = openSync('/dev/null', 'r+')
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, 'fpm', ...args], {
+    cwd: process.cwd(),
+    env: { ...process.env, [DAEMON]: '1' },
+    detached: true,
+    // What it has to say before it serves is for whoever started it.
+    stdio: [nowhere, nowhere, 'inherit', 'ipc'],
+  })
+  return new Promise((resolve) => {
+    child.once('message', () => {
+      child.disconnect()
+      child.unref()
+      resolve(EXIT_OK)
+    })
+    child.once('error', () => resolve(EXIT_SOFTWARE))
+    child.once('exit', (code) => resolve(code ?? EXIT_SOFTWARE))
+  })
+}

@@ -1,0 +1,223 @@
+// The serving process of `viaduct fpm`: its pools, on the sockets it inherited. The master started it and tells it when to go.
+
+import { backend } from '../core/index.ts'
+import type { Address, Application, Log, Server } from '../core/index.ts'
+import { describe } from '../core/index.ts'
+import { emergency } from '../process/index.ts'
+import type { Guard } from '../process/index.ts'
+import type { FrontContext, FrontParts, InheritedSocket } from '../runtime/index.ts'
+import type { FpmConfig, PoolConfig } from './config/types.ts'
+import type { Journal } from './journal.ts'
+import { Leader } from './leader.ts'
+import { MainLog } from './log/main-log.ts'
+import { WorkerOutput } from './log/worker-output.ts'
+import { phpCommand } from './php-command.ts'
+import type { PhpProgram } from './php-command.ts'
+import { Pool } from './pool.ts'
+import { Records } from './records.ts'
+import { Budget } from './budget.ts'
+import { identify } from './user.ts'
+
+/** What the master tells a front. Plain data. */
+export interface FrontSpec {
+  readonly config: FpmConfig
+  readonly php: PhpProgram
+  /** The main log is the configuration's, not standard error. */
+  readonly logUsed: boolean
+}
+
+/** What a front tells its master beyond a front's usual news, for the service manager. */
+export interface Tally {
+  readonly type: 'tally'
+  readonly active: number
+  readonly idle: number
+  readonly accepted: number
+  readonly slow: number
+}
+
+const TALLY = 1000
+
+/** Builds the pools. What it rejects with reaches the main log. */
+export async function buildFpm(spec: unknown, context: FrontContext): Promise<FrontParts> {
+  const front = new FpmFront(spec as FrontSpec, context.guard)
+  const application = backend(() => ({ status: 500, headers: [], body: null }), {
+    ready: () => front.ready(),
+    close: (grace) => front.close(grace ?? 0),
+  })
+  return {
+    application,
+    serve: (_: Application, socket: InheritedSocket) => front.serve(socket),
+    log: front.log,
+    reopen: () => front.reopen(),
+    close: async () => front.end(),
+  }
+}
+
+class FpmFront {
+  readonly log: Log
+  readonly #spec: FrontSpec
+  readonly #guard: Guard
+  readonly #main = new MainLog()
+  readonly #journal: Journal
+  readonly #pools: Pool[] = []
+  readonly #records: Records[] = []
+  readonly #removals: (() => void)[] = []
+  readonly #budget: Budget
+  readonly #teller: NodeJS.Timeout
+  #crashes: readonly number[] = []
+  readonly #crashed = new Set<Pool>()
+
+  constructor(spec: FrontSpec, guard: Guard) {
+    this.#spec = spec
+    this.#guard = guard
+    const { config } = spec
+    this.#main.configure(config.global, spec.logUsed)
+    this.#main.launched()
+    const journal: Journal = { write: (level, text, from = 'main') => this.#main.say({ level, text, from }) }
+    this.#journal = journal
+    this.log = {
+      debug: (_, text) => journal.write('debug', text),
+      info: (_, text) => journal.write('debug', text),
+      warn: (_, text) => journal.write('warning', text),
+      error: (fields, text) => journal.write('error', 'error' in fields ? `${text}: ${fields.error}` : text),
+    }
+    this.#budget = new Budget(config.global.processMax, journal)
+    for (const pool of config.pools) this.#pools.push(this.#build(pool))
+    this.#teller = setInterval(() => this.#tell(), TALLY).unref()
+  }
+
+  #build(config: PoolConfig): Pool {
+    const root = process.geteuid?.() === 0
+    const identity = root && config.user !== undefined ? identify(config.name, config.user, config.group) : undefined
+    const records = new Records(config, this.#main, this.#journal)
+    this.#records.push(records)
+    const common = {
+      config,
+      journal: this.#journal,
+      budget: this.#budget,
+      identity,
+      records,
+      crashed: (pool: Pool) => this.#emergency(pool),
+    }
+    if (config.statusOf !== undefined) {
+      const subject = this.#pools.find((each) => each.config.name === config.statusOf)
+      return new Pool({ ...common, startCrew: nobody, folders: undefined, subject })
+    }
+    const command = phpCommand(config, this.#spec.php, identity, process.env)
+    this.#removals.push(command.remove)
+    let pool: Pool | undefined
+    const startCrew = (): Leader => {
+      const output = this.#output(config, () => pool)
+      const leader: Leader = new Leader({
+        ...command,
+        name: config.name,
+        guard: this.#guard,
+        onOutput: (stream, bytes) => {
+          if (config.catchWorkersOutput) output(leader, stream, bytes)
+        },
+      })
+      return leader
+    }
+    pool = new Pool({ ...common, startCrew, folders: command.folders, subject: undefined })
+    return pool
+  }
+
+  /** All children of a leader write to one pipe: where one of them is at work it was that one, else nobody can tell and the leader is named. */
+  #output(config: PoolConfig, pool: () => Pool | undefined): (leader: Leader, stream: 'stdout' | 'stderr', bytes: Uint8Array) => void {
+    const { global } = this.#spec.config
+    const outputs = new Map<number, WorkerOutput>()
+    return (leader, stream, bytes) => {
+      const busy = [...(pool()?.staff.workers ?? [])].filter((worker) => worker.hand.crew === leader && worker.exchange !== undefined)
+      const pid = busy.length === 1 ? busy[0]!.pid : leader.pid
+      let output = outputs.get(pid)
+      if (output === undefined) {
+        if (outputs.size > 64) outputs.clear()
+        const head = (): string => this.#main.head('warning', 'fpm_stdio_child_said')
+        output = new WorkerOutput({
+          pool: config.name,
+          pid,
+          decorate: config.decorateWorkersOutput,
+          buffering: global.logBuffering,
+          limit: this.#main.limit,
+          head,
+          write: (line) => this.#main.write(line),
+        })
+        outputs.set(pid, output)
+      }
+      output.push(stream, bytes)
+    }
+  }
+
+  async ready(): Promise<void> {
+    await Promise.all(this.#pools.map((pool) => pool.ready()))
+  }
+
+  async serve(socket: InheritedSocket): Promise<Server> {
+    const pool = this.#pools[socket.index]!
+    await pool.listen(socket.fd)
+    const address: Address = socket.address
+    // Pools close by themselves: what a request still needs must not go before it.
+    return { address, swap() {}, close: async () => {}, [Symbol.asyncDispose]: async () => {} }
+  }
+
+  /** So many workers died of a broken memory that what they share may be the cause. */
+  #emergency(pool: Pool): void {
+    const { emergencyRestartThreshold: crashes, emergencyRestartInterval: interval } = this.#spec.config.global
+    this.#crashed.add(pool)
+    const verdict = emergency(this.#crashes, performance.now(), { crashes, interval: interval * 1000 })
+    this.#crashes = verdict.times
+    if (!verdict.emergency) return
+    this.#journal.write(
+      'warning',
+      `failed processes threshold (${crashes} in ${interval} sec) is reached, initiating reload`,
+      'fpm_children_bury',
+    )
+    for (const each of this.#crashed) each.staff.restart()
+    this.#crashed.clear()
+  }
+
+  #tell(): void {
+    const tally: Tally = { type: 'tally', ...this.#sums() }
+    process.send?.(tally, undefined, undefined, () => {})
+  }
+
+  #sums(): Omit<Tally, 'type'> {
+    let active = 0
+    let idle = 0
+    let accepted = 0
+    let slow = 0
+    for (const pool of this.#pools) {
+      const { staff } = pool
+      const counts = staff.dispatcher.counts()
+      idle += counts.idle
+      active += staff.workers.size - counts.idle
+      accepted += pool.accepted
+      slow += pool.slow
+    }
+    return { active, idle, accepted, slow }
+  }
+
+  reopen(): void {
+    try {
+      this.#main.reopen()
+      for (const records of this.#records) records.reopen()
+    } catch (error) {
+      this.#journal.write('error', `log files cannot be opened anew: ${describe(error)}`)
+    }
+  }
+
+  async close(grace: number): Promise<void> {
+    clearInterval(this.#teller)
+    await Promise.all(this.#pools.map((pool) => pool.close(grace)))
+    for (const remove of this.#removals) remove()
+  }
+
+  end(): void {
+    for (const records of this.#records) records.close()
+    this.#main.close()
+  }
+}
+
+function nobody(): never {
+  throw new Error('fpm: a pool that only tells has no workers')
+}

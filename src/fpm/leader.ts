@@ -1,0 +1,231 @@
+// One php-cgi that leads children of its own, held still: it is stopped (SIGSTOP) whenever it has forked all of its children.
+//
+// A leader forks, so that its children share one opcache. Held still, because then a child that dies stays as it died until somebody
+// asks: how it ended can be read, and no other takes its place before the manager wants one. Children that were never connected to
+// are parked: they wait in accept(2), have done nothing, and cost next to nothing.
+
+import { mkdtempSync, linkSync, readFileSync, rmSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { GatewayError } from '../core/index.ts'
+import { launch, lines, signalGroup } from '../process/index.ts'
+import type { Exit, Guard, Launched } from '../process/index.ts'
+import type { Crew, Hand } from './crew.ts'
+import { childrenOf, descriptorsOf, processStat, readWaitStatus } from './proc.ts'
+import type { Ending } from './proc.ts'
+
+export interface LeaderOptions {
+  /** The pool, for messages. */
+  readonly name: string
+  /** Tools that set what Node cannot, then php-cgi and its arguments. */
+  readonly command: readonly [string, ...string[]]
+  readonly cwd: string
+  readonly env: Readonly<Record<string, string>>
+  readonly children: number
+  readonly guard: Guard
+  /** What it and its children write. */
+  onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array): void
+}
+
+// A new connection on which nothing comes for 5 s after accept is closed by php-cgi. One empty STDIN record for a request
+// that does not exist is skipped, and keeps the connection for good (FastCGI 1.0, 3.3: inactive ids are ignored).
+const PRIME = Buffer.from([1, 5, 0, 0, 0, 0, 0, 0])
+/** Milliseconds for the forks after a start or a death. */
+const FORK_TIME = 20_000
+/** Milliseconds that a process whose connection broke has to be seen as dead. */
+const DEATH_TIME = 250
+
+export class Leader implements Crew {
+  readonly pid: number
+  readonly exited: Promise<Exit>
+  /** Set once it has exited. */
+  exit: Exit | undefined
+  readonly #options: LeaderOptions
+  readonly #process: Launched
+  readonly #folder: string
+  /** Inodes of the children's ends of the connections made so far that are still open. */
+  readonly #accepted = new Set<string>()
+  /** Everything that looks for who gained what happens one after the other. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #lastWords: string[] = []
+
+  /** Starts it; throws when the program cannot be started. */
+  constructor(options: LeaderOptions) {
+    this.#options = options
+    this.#folder = mkdtempSync(join(tmpdir(), 'viaduct-fpm-'))
+    // From listen to close all in one turn of the event loop, so that Node never polls the socket: whoever polls it accepts
+    // connections meant for PHP. The second name stays when close() unlinks the first.
+    const listener = createServer()
+    listener.listen({ path: this.#path('first'), exclusive: true, backlog: 511 })
+    linkSync(this.#path('first'), this.#path('socket'))
+    try {
+      const fd = (listener as unknown as { _handle: { fd: number } })._handle.fd
+      const [command, ...args] = options.command
+      this.#process = launch(command, args, { cwd: options.cwd, env: options.env, stdio: [fd, 'pipe', 'pipe'], scheduling: 'batch' })
+    } catch (error) {
+      rmSync(this.#folder, { recursive: true, force: true })
+      throw error
+    } finally {
+      listener.close()
+    }
+    const child = this.#process
+    this.pid = child.pid
+    options.guard.watch(this.pid, this.#folder)
+    this.exited = child.exited.then((exit) => {
+      this.exit = exit
+      rmSync(this.#folder, { recursive: true, force: true })
+      return exit
+    })
+    child.stdout?.on('data', (bytes: Buffer) => options.onOutput('stdout', bytes))
+    child.stdout?.on('error', () => {})
+    if (child.stderr !== null) {
+      child.stderr.on('data', (bytes: Buffer) => options.onOutput('stderr', bytes))
+      lines(child.stderr, (line) => (this.#lastWords = [...this.#lastWords.slice(-4), line]))
+    }
+    void this.#next(() => this.#forked())
+  }
+
+  #path(name: string): string {
+    return join(this.#folder, name)
+  }
+
+  #next<T>(what: () => Promise<T>): Promise<T> {
+    const next = this.#turn.then(what)
+    this.#turn = next.catch(() => {})
+    return next
+  }
+
+  /** A connection to a child that has none, which one is known when it resolves. Rejects with UNAVAILABLE and the reason. */
+  hire(timeout: number): Promise<Hand> {
+    return this.#next(() => this.#hire(timeout))
+  }
+
+  async #hire(timeout: number): Promise<Hand> {
+    const deadline = performance.now() + timeout
+    // Whoever was reaped while nobody wanted another is forked now.
+    if (this.#missing() > 0) await this.#forked()
+    const socket = connect(this.#path('socket'))
+    const failed = new Promise<never>((_, reject) => {
+      socket.once('error', reject)
+      socket.once('close', () => reject(new Error('closed before it was accepted')))
+    })
+    failed.catch(() => {})
+    socket.write(PRIME)
+    try {
+      const { inode, pid } = await Promise.race([this.#accepter(deadline), failed])
+      this.#accepted.add(inode)
+      socket.removeAllListeners('error').removeAllListeners('close')
+      socket.once('close', () => this.#accepted.delete(inode))
+      return { socket, pid, crew: this, holds: () => descriptorsOf(pid).includes(`socket:[${inode}]`) }
+    } catch (error) {
+      socket.on('error', () => {})
+      socket.destroy()
+      // The news that the program has ended may come a little after that of its socket, and it is the better reason.
+      await Promise.race([this.exited, new Promise((resolve) => setTimeout(resolve, 200))])
+      throw new GatewayError('UNAVAILABLE', {
+        status: 503,
+        message: `fpm: [pool ${this.#options.name}] no child of ${this.#options.command.at(-1)} (pid ${this.pid}) took a connection: ${this.#reason(error)}`,
+        cause: error,
+      })
+    }
+  }
+
+  #reason(error: unknown): string {
+    const said = this.#lastWords.length > 0 ? `; it said: ${this.#lastWords.join(' | ')}` : ''
+    const { exit } = this
+    if (exit !== undefined) return `it exited with ${exit.signal ?? `status ${exit.code}`}${said}`
+    return (error instanceof Error ? error.message : String(error)) + said
+  }
+
+  async #accepter(deadline: number): Promise<{ inode: string; pid: number }> {
+    for (let wait = 1; ; wait = Math.min(wait * 2, 25)) {
+      if (this.exit !== undefined) throw new Error('the leader has exited')
+      const found = this.#newest()
+      if (found !== undefined) return found
+      if (performance.now() > deadline) throw new Error('timed out')
+      await new Promise((resolve) => setTimeout(resolve, wait))
+    }
+  }
+
+  /** The child's end of a connection carries the listener's first name in /proc/net/unix, and an inode once it is accepted. */
+  #newest(): { inode: string; pid: number } | undefined {
+    const inodes = new Set<string>()
+    const name = ` ${this.#path('first')}`
+    for (const line of readFileSync('/proc/net/unix', 'latin1').split('\n')) {
+      if (!line.endsWith(name)) continue
+      const [, , , , , state, inode] = line.split(/ +/)
+      if (state === '03' && inode !== undefined && inode !== '0' && !this.#accepted.has(inode)) inodes.add(`socket:[${inode}]`)
+    }
+    if (inodes.size === 0) return undefined
+    for (const pid of childrenOf(this.pid)) {
+      for (const link of descriptorsOf(pid)) if (inodes.has(link)) return { inode: link.slice(8, -1), pid }
+    }
+    return undefined
+  }
+
+  // ---- forks
+
+  #missing(): number {
+    let alive = 0
+    for (const pid of childrenOf(this.pid)) if (processStat(pid)?.state !== 'Z') alive++
+    return this.#options.children - alive
+  }
+
+  /** Lets it fork what is missing, and holds it still again. Those that have ended are gone then: their end must have been read. */
+  async #forked(): Promise<void> {
+    const deadline = performance.now() + FORK_TIME
+    this.#signal('SIGCONT')
+    while (this.exit === undefined && this.#missing() > 0 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    this.#signal('SIGSTOP')
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    if (this.exit !== undefined) return
+    try {
+      process.kill(this.pid, signal)
+    } catch {
+      // It was faster.
+    }
+  }
+
+  /** How a child ended whose connection broke: undefined when it lives, `'unknown'` when nobody can tell any more. */
+  async ending(pid: number): Promise<Ending | 'unknown' | undefined> {
+    const deadline = performance.now() + DEATH_TIME
+    for (;;) {
+      const stat = processStat(pid)
+      if (stat === undefined) return 'unknown'
+      if (stat.state === 'Z') return readWaitStatus(stat.waitStatus)
+      if (performance.now() > deadline) return undefined
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+  }
+
+  /** Ends a child. Only ever one of this leader: the pid may be somebody else's by now. */
+  kill(pid: number, signal: NodeJS.Signals): void {
+    if (!childrenOf(this.pid).includes(pid)) return
+    try {
+      process.kill(pid, signal)
+    } catch {
+      // It was faster.
+    }
+  }
+
+  /** Those that have ended are let go, and others forked in their place. */
+  reap(): void {
+    void this.#next(async () => {
+      if (this.#missing() > 0) await this.#forked()
+    })
+  }
+
+  /** Ends all of it, at once. */
+  async close(): Promise<void> {
+    signalGroup(this.pid, 'SIGKILL')
+    await this.exited
+    // Children of one that was dead already are in the group, too.
+    signalGroup(this.pid, 'SIGKILL')
+    this.#options.guard.forget(this.pid)
+  }
+}

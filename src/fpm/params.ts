@@ -1,0 +1,154 @@
+// A request's FastCGI parameters, as php-fpm reads them: which script is meant, whether it may be run, what the log and the status
+// page call it. The parameters themselves go on to PHP as they came.
+//
+// FastCGI 1.0, 6.2; RFC 3875, 4.1.
+
+import { statSync } from 'node:fs'
+import type { ByteString, HeaderList } from '../core/index.ts'
+
+/** What is looked at of a request. */
+export interface Facts {
+  readonly method: ByteString
+  readonly scriptName: ByteString
+  readonly queryString: ByteString
+  readonly requestUri: ByteString
+  /** As it will be sent on. */
+  readonly scriptFilename: ByteString
+  readonly contentLength: number
+  readonly user: ByteString
+  readonly bodyFile: ByteString
+}
+
+/** Of a name that comes twice the last one counts. */
+export function readFacts(pairs: HeaderList): Facts {
+  let method = ''
+  let scriptName = ''
+  let queryString = ''
+  let requestUri = ''
+  let scriptFilename = ''
+  let length = ''
+  let user = ''
+  let bodyFile = ''
+  for (let i = 0; i < pairs.length; i += 2) {
+    const value = pairs[i + 1]!
+    switch (pairs[i]) {
+      case 'REQUEST_METHOD':
+        method = value
+        break
+      case 'SCRIPT_NAME':
+        scriptName = value
+        break
+      case 'QUERY_STRING':
+        queryString = value
+        break
+      case 'REQUEST_URI':
+        requestUri = value
+        break
+      case 'SCRIPT_FILENAME':
+        scriptFilename = value
+        break
+      case 'CONTENT_LENGTH':
+        length = value
+        break
+      case 'REMOTE_USER':
+        user = value
+        break
+      case 'REQUEST_BODY_FILE':
+        bodyFile = value
+        break
+    }
+  }
+  return {
+    method,
+    scriptName,
+    queryString,
+    requestUri,
+    scriptFilename: plainPath(scriptFilename),
+    contentLength: lengthOf(length),
+    user,
+    bodyFile,
+  }
+}
+
+/** atol(3): what is no number is 0. */
+function lengthOf(text: string): number {
+  const value = /^\s*\+?(\d{1,15})/.exec(text)?.[1]
+  return value === undefined ? 0 : Number(value)
+}
+
+/** One parameter, for who asks rarely. */
+export function param(pairs: HeaderList, name: string): ByteString | undefined {
+  let found: ByteString | undefined
+  for (let i = 0; i < pairs.length; i += 2) if (pairs[i] === name) found = pairs[i + 1]
+  return found
+}
+
+const PROXIES = ['proxy:fcgi://', 'proxy:balancer://']
+
+/** Apache's mod_proxy_fcgi says `proxy:fcgi://localhost:9000/path/to/script.php?query`: php-fpm takes the path out of it, and so do we. */
+export function plainPath(scriptFilename: ByteString): ByteString {
+  const proxy = scriptFilename.startsWith('proxy:')
+    ? PROXIES.find((each) => scriptFilename.slice(0, each.length).toLowerCase() === each)
+    : undefined
+  if (proxy === undefined) return scriptFilename
+  const slash = scriptFilename.indexOf('/', proxy.length)
+  if (slash === -1) return scriptFilename
+  const query = scriptFilename.indexOf('?', slash)
+  return scriptFilename.slice(slash, query === -1 ? undefined : query)
+}
+
+/** What a path leads to is remembered for so long, in milliseconds. */
+const FRESH = 1000
+const KNOWN_LIMIT = 1024
+
+/**
+ * security.limit_extensions: php-fpm looks at the file that PHP would run, which is not always the end of SCRIPT_FILENAME: of
+ * `/photo.jpg/x.php` it is the photograph, when there is no such folder.
+ */
+export class Extensions {
+  readonly #allowed: readonly string[]
+  readonly #root: string
+  readonly #known = new Map<ByteString, { readonly until: number; readonly refused: ByteString | undefined }>()
+
+  /** @param root the pool's chroot, or ''. */
+  constructor(limit: string, root: string) {
+    this.#allowed = limit.split(/\s+/).filter((each) => each !== '')
+    this.#root = Buffer.from(root).toString('latin1')
+  }
+
+  /** The file that may not be run; undefined when there is none. */
+  refused(path: ByteString, now: number): ByteString | undefined {
+    if (this.#allowed.length === 0) return undefined
+    const known = this.#known.get(path)
+    if (known !== undefined && known.until > now) return known.refused
+    const refused = this.#look(path)
+    if (this.#known.size >= KNOWN_LIMIT) this.#known.clear()
+    this.#known.set(path, { until: now + FRESH, refused })
+    return refused
+  }
+
+  #look(path: ByteString): ByteString | undefined {
+    const file = this.#file(path) ?? path
+    for (const extension of this.#allowed) if (file.endsWith(extension) && file.length > extension.length) return undefined
+    return file
+  }
+
+  /** The longest beginning of the path that is a file. */
+  #file(path: ByteString): ByteString | undefined {
+    for (let end = path.length; end > 0; end = path.lastIndexOf('/', end - 1)) {
+      const each = path.slice(0, end)
+      if (isFile(this.#root + each)) return each
+    }
+    return undefined
+  }
+}
+
+function isFile(path: ByteString): boolean {
+  if (path.includes('\0')) return false
+  try {
+    return statSync(Buffer.from(path, 'latin1'), { throwIfNoEntry: false })?.isFile() === true
+  } catch {
+    // ENOTDIR and the like.
+    return false
+  }
+}

@@ -1,0 +1,284 @@
+// One pool: what its requests are answered with, by a worker or by the manager itself; and what is told of it.
+//
+// Status and ping are the manager's own answers, so they come when every worker is busy, too, and the queue they tell of is the true one.
+
+import { FileSlice, describe, isNetwork, Networks } from '../core/index.ts'
+import type { ByteStream, HeaderList } from '../core/index.ts'
+import { encodeRequest } from '../fastcgi/index.ts'
+import type { Role } from '../fastcgi/index.ts'
+import { openBodyFile } from './body-file.ts'
+import type { Identity } from './user.ts'
+import { parseAllowedClients } from './config/listen.ts'
+import type { PoolConfig } from './config/types.ts'
+import type { Exchange } from './exchange.ts'
+import type { Journal } from './journal.ts'
+import { Extensions } from './params.ts'
+import type { Facts } from './params.ts'
+import type { Records } from './records.ts'
+import { Staff } from './staff.ts'
+import type { StaffOptions } from './staff.ts'
+import { statusModel } from './status-model.ts'
+import { pingPage, statusPage } from './status/render.ts'
+import { Door } from './web.ts'
+import type { House } from './web.ts'
+import type { Worker } from './worker.ts'
+import { TICKS_PER_SECOND, processStat, seconds } from './proc.ts'
+
+/** php-fpm looks at least so often at requests that may be slow, in milliseconds. */
+const LEAST_HEARTBEAT = 130
+const HTML = 'Content-type: text/html; charset=UTF-8\r\n'
+
+export interface PoolOptions extends Omit<StaffOptions, 'crashed' | 'answered'> {
+  readonly identity: Identity | undefined
+  readonly records: Records
+  crashed(pool: Pool): void
+  /** Scripts elsewhere would run without the settings they must not change. */
+  readonly folders: ReadonlySet<string> | undefined
+  /** Of a pool that only tells of another one. */
+  readonly subject: Pool | undefined
+}
+
+export class Pool implements House {
+  readonly config: PoolConfig
+  readonly staff: Staff
+  readonly startTime: number = Date.now()
+  accepted = 0
+  slow = 0
+  maxActive = 0
+  maxWaiting = 0
+  readonly #options: PoolOptions
+  readonly #journal: Journal
+  readonly #door: Door
+  readonly #extensions: Extensions
+  readonly #subject: Pool
+  readonly #measured: boolean
+  readonly #heart: NodeJS.Timeout | undefined
+
+  constructor(options: PoolOptions) {
+    const { config } = (this.#options = options)
+    this.config = config
+    this.#journal = options.journal
+    this.#subject = options.subject ?? this
+    this.staff = new Staff({ ...options, crashed: () => options.crashed(this), answered: (exchange) => this.#finished(exchange) })
+    this.#door = new Door(this, allowList(config, options.journal))
+    this.#extensions = new Extensions(config.securityLimitExtensions, config.chroot ?? '')
+    this.#measured = config.pmStatusPath !== undefined || /%(?:\{[^}]*\})?C/.test(config.accessFormat ?? '')
+    const limits = [config.requestTerminateTimeout, config.requestSlowlogTimeout].filter((each) => each > 0)
+    if (limits.length > 0) {
+      this.#heart = setInterval(() => this.#beat(), Math.max(LEAST_HEARTBEAT, (Math.min(...limits) * 1000) / 3)).unref()
+    }
+  }
+
+  /** Its workers are there, as many as at the start. */
+  async ready(): Promise<void> {
+    if (this.config.statusOf === undefined) await this.staff.start()
+  }
+
+  listen(fd: number): Promise<void> {
+    const { listenBacklog } = this.config
+    return this.#door.listen(fd, listenBacklog > 0 ? listenBacklog : 65_535)
+  }
+
+  warn(text: string): void {
+    this.#journal.write('warning', text.startsWith('Connection') ? text : `[pool ${this.config.name}] ${text}`)
+  }
+
+  // ---- requests
+
+  greet(exchange: Exchange): boolean {
+    this.accepted++
+    const { config } = this
+    const facts = exchange.facts!
+    const path = facts.scriptName
+    const page =
+      path === ''
+        ? undefined
+        : path === config.pingPath
+          ? pingPage(config.pingResponse ?? 'pong', facts.method)
+          : path === config.pmStatusPath
+            ? statusPage(statusModel(this.#subject), facts.method, facts.queryString)
+            : undefined
+    if (page !== undefined) exchange.answer(200, headerText(page.headers), Buffer.from(page.body).toString('latin1'))
+    else if (!this.#refused(exchange, facts)) return false
+    this.#note(exchange)
+    return true
+  }
+
+  /** What PHP is not asked at all. */
+  #refused(exchange: Exchange, facts: Facts): boolean {
+    const script = facts.scriptFilename
+    const denied = this.config.statusOf !== undefined ? script : this.#extensions.refused(script, performance.now())
+    if (denied !== undefined) {
+      exchange.answer(403, HTML, 'Access denied.\n', `Access to the script '${denied}' has been denied (see security.limit_extensions)`)
+      return true
+    }
+    const { folders } = this.#options
+    if (folders === undefined || folders.has(topFolder(script))) return false
+    this.warn(
+      `the script '${script}' is in a folder that was not there when the pool was started, and php_admin_value would not hold for it`,
+    )
+    exchange.answer(403, HTML, 'Access denied.\n', `Access to the script '${script}' has been denied`)
+    return true
+  }
+
+  serve(exchange: Exchange, body: readonly Uint8Array[] | ByteStream | null, close: () => void): void {
+    const { bodyFile, contentLength } = exchange.facts!
+    if (bodyFile === '') return this.#assign(exchange, body, close, true)
+    const file = openBodyFile(bodyFile, this.#options.identity)
+    if (typeof file === 'string') {
+      this.warn(`REQUEST_BODY_FILE: ${file}`)
+      exchange.answer(500, HTML, 'Internal server error.\n', `REQUEST_BODY_FILE: ${file}`)
+      return
+    }
+    const slice = new FileSlice(file.fd, 0, Math.min(file.size, contentLength || file.size))
+    this.#assign(exchange, slice.length === 0 ? null : slice.stream(), () => slice.close(), false)
+  }
+
+  /** To a worker, now or when there is one. */
+  #assign(exchange: Exchange, body: readonly Uint8Array[] | ByteStream | null, close: () => void, again: boolean): void {
+    const { dispatcher } = this.staff
+    const worker = dispatcher.acquire(exchange)
+    if (!(worker instanceof Promise)) return this.#send(worker, exchange, body, close, again)
+    this.maxWaiting = Math.max(this.maxWaiting, dispatcher.counts().waiting)
+    this.staff.demand()
+    worker.then(
+      (each) => this.#send(each, exchange, body, close, again),
+      (error: unknown) => {
+        close()
+        if (exchange.over) return
+        // A full backlog refuses connections: to the web server it looks the same.
+        this.warn(describe(error))
+        exchange.breakOff()
+      },
+    )
+  }
+
+  #send(worker: Worker, exchange: Exchange, body: readonly Uint8Array[] | ByteStream | null, close: () => void, again: boolean): void {
+    const { dispatcher } = this.staff
+    if (exchange.over) {
+      dispatcher.release(worker)
+      return close()
+    }
+    exchange.worker = worker
+    exchange.takenAt = performance.now()
+    exchange.takenTime = Date.now()
+    exchange.closeBody = close
+    if (!worker.send(exchange, this.#head(exchange), body)) {
+      // It went while it was idle, and has seen nothing of this.
+      dispatcher.remove(worker)
+      worker.close()
+      if (again && (body === null || Array.isArray(body))) this.#assign(exchange, body, close, false)
+      else {
+        close()
+        exchange.breakOff()
+      }
+      return
+    }
+    const { workers } = this.staff
+    this.maxActive = Math.max(this.maxActive, workers.size - dispatcher.counts().idle)
+  }
+
+  #head(exchange: Exchange): string {
+    const { pairs } = exchange
+    const { scriptFilename } = exchange.facts!
+    return encodeRequest(exchange.id, exchange.role as Role, true, (emit) => {
+      for (let i = 0; i < pairs.length; i += 2) {
+        const name = pairs[i]!
+        emit(name, name === 'SCRIPT_FILENAME' ? scriptFilename : pairs[i + 1]!)
+      }
+    })
+  }
+
+  #finished(exchange: Exchange): void {
+    exchange.closeBody?.()
+    if (this.#measured) this.#measure(exchange)
+    this.#note(exchange)
+  }
+
+  #measure(exchange: Exchange): void {
+    const { worker } = exchange
+    const stat = worker === undefined ? undefined : processStat(worker.pid)
+    if (worker === undefined || stat === undefined) return
+    // Whoever is idle uses no processor: what was used since the last look was used by this request.
+    exchange.cpuUser = (stat.userTicks - worker.userTicks) / TICKS_PER_SECOND
+    exchange.cpuSystem = (stat.systemTicks - worker.systemTicks) / TICKS_PER_SECOND
+    worker.userTicks = stat.userTicks
+    worker.systemTicks = stat.systemTicks
+  }
+
+  #note(exchange: Exchange): void {
+    this.#options.records.access(exchange)
+  }
+
+  left(exchange: Exchange): void {
+    // A worker that is at it hears of it by its own connection, at its next output.
+    if (exchange.worker === undefined) exchange.closeBody?.()
+  }
+
+  // ---- time
+
+  #beat(): void {
+    const { requestSlowlogTimeout: slow, requestTerminateTimeout: limit } = this.config
+    const now = performance.now()
+    for (const worker of this.staff.workers) {
+      const { exchange } = worker
+      if (exchange === undefined || exchange.endedAt !== 0) continue
+      const age = now - exchange.takenAt
+      if (slow > 0 && !exchange.slow && age >= slow * 1000) {
+        exchange.slow = true
+        this.slow++
+        this.#journal.write(
+          'warning',
+          `${this.#subjectOf(worker, exchange)} executing too slow (${seconds(age)} sec), logging`,
+          'fpm_request_check_timed_out',
+        )
+        this.#options.records.slow(worker.pid, exchange)
+      } else if (limit > 0 && age >= limit * 1000 && worker.dismissed === undefined) {
+        worker.dismissed = 'timeout'
+        this.#journal.write(
+          'warning',
+          `${this.#subjectOf(worker, exchange)} execution timed out (${seconds(age)} sec), terminating`,
+          'fpm_request_check_timed_out',
+        )
+        // php-cgi does not end of SIGTERM while a script runs.
+        worker.hand.crew.kill(worker.pid, 'SIGKILL')
+      }
+    }
+  }
+
+  #subjectOf(worker: Worker, exchange: Exchange): string {
+    const { scriptFilename, method, scriptName, queryString } = exchange.facts!
+    const query = queryString === '' ? '' : `?${queryString}`
+    return `[pool ${this.config.name}] child ${worker.pid}, script '${scriptFilename}' (request: "${method} ${scriptName}${query}")`
+  }
+
+  // ---- the end
+
+  /** Takes nothing new and lets what runs go on, for so many milliseconds. */
+  async close(grace: number): Promise<void> {
+    this.#door.stop()
+    this.staff.stop()
+    if (grace > 0) await this.staff.dispatcher.drained(grace)
+    clearInterval(this.#heart)
+    this.#door.close()
+    await this.staff.close()
+  }
+}
+
+function allowList(config: PoolConfig, journal: Journal): Networks | undefined {
+  if (config.listenAllowedClients === undefined || config.listenAllowedClients === '' || config.listen.startsWith('/')) return undefined
+  const { addresses, wrong } = parseAllowedClients(config.listenAllowedClients)
+  for (const each of wrong) journal.write('error', `Wrong IP address '${each}' in listen.allowed_clients`)
+  if (addresses.length === 0) journal.write('error', 'There are no allowed addresses')
+  return new Networks(addresses.filter(isNetwork))
+}
+
+function topFolder(path: string): string {
+  return path.slice(0, path.indexOf('/', 1) + 1)
+}
+
+function headerText(headers: HeaderList): string {
+  let text = ''
+  for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`
+  return text
+}

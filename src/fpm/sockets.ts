@@ -1,0 +1,176 @@
+// Listening sockets, from the side of the process that holds them and never accepts: bound as php-fpm binds them, with its owners and modes.
+//
+// What a front inherits it calls listen(2) on. A socket that the next configuration still has is kept, so a reload loses no connection.
+
+import { execFileSync } from 'node:child_process'
+import { lookup } from 'node:dns/promises'
+import { chmodSync, chownSync, lstatSync, rmSync, statSync } from 'node:fs'
+import net from 'node:net'
+import { getSystemErrorName } from 'node:util'
+import { GatewayError } from '../core/index.ts'
+import type { Address } from '../core/index.ts'
+import { parseListenAddress } from './config/listen.ts'
+import type { PoolConfig } from './config/types.ts'
+import { groupId, userId } from './user.ts'
+
+export interface BoundSocket {
+  /** As the configuration writes it. */
+  readonly listen: string
+  readonly address: Address
+  readonly fd: number
+  /** Gives it back, and removes a unix socket's file if it is still ours. Idempotent. */
+  close(): void
+}
+
+// What net.Server makes inside: binds, does not listen, and is not polled until somebody asks for it.
+interface Handle {
+  readonly fd: number
+  getsockname(out: { address?: string; port?: number }): number
+  close(): void
+}
+type CreateHandle = (address: string, port: number, addressType: 4 | 6 | -1) => Handle | number
+const createHandle = (net as unknown as { _createServerHandle: CreateHandle })._createServerHandle
+
+/** sun_path of unix(7) holds 108 bytes with the final NUL. */
+const PATH_LIMIT = 107
+
+/** Binds a pool's address. Rejects with CONFIG in php-fpm's words. */
+export async function bindSocket(config: PoolConfig): Promise<BoundSocket> {
+  const address = parseListenAddress(config.listen)
+  if (address === undefined) throw failed(`invalid port value '${config.listen.slice(config.listen.lastIndexOf(':') + 1)}'`)
+  return 'path' in address ? bindPath(config, address.path) : bindPort(config, address)
+}
+
+async function bindPort(
+  config: PoolConfig,
+  { host, port }: { readonly host: string | undefined; readonly port: number },
+): Promise<BoundSocket> {
+  const { listen } = config
+  let handle: Handle | number
+  if (host === undefined) {
+    handle = createHandle('::', port, 6)
+    if (typeof handle === 'number') handle = createHandle('0.0.0.0', port, 4)
+  } else {
+    const found = net.isIP(host) > 0 ? { address: host, family: net.isIP(host) } : await lookup(host).catch(() => undefined)
+    if (found === undefined) throw failed(`[pool ${config.name}] cannot get address for host '${host}'`)
+    handle = createHandle(found.address, port, found.family === 6 ? 6 : 4)
+  }
+  if (typeof handle === 'number') throw unable(listen, handle)
+  const name: { address?: string; port?: number } = {}
+  // libuv keeps EADDRINUSE back until listen(); asking for the name tells it now.
+  const status = handle.getsockname(name)
+  if (status !== 0 || name.port !== port) {
+    handle.close()
+    throw unable(listen, status || -98)
+  }
+  return bound(listen, { host: name.address!, port }, handle, () => {})
+}
+
+async function bindPath(config: PoolConfig, path: string): Promise<BoundSocket> {
+  if (Buffer.byteLength(path) > PATH_LIMIT) {
+    throw failed(`[pool ${config.name}] listen: the socket path ${path} is longer than the ${PATH_LIMIT} bytes that the system allows`)
+  }
+  if (await answers(path)) throw failed(`Another FPM instance seems to already listen on ${path}`)
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path)
+  // Until its owner is set, nobody else can connect.
+  const before = process.umask(0o777 & ~0o600)
+  let handle
+  try {
+    handle = createHandle(path, -1, -1)
+  } finally {
+    process.umask(before)
+  }
+  if (typeof handle === 'number') throw unable(path, handle)
+  try {
+    permit(config, path)
+  } catch (error) {
+    handle.close()
+    throw error
+  }
+  const { dev, ino } = statSync(path)
+  return bound(config.listen, { path }, handle, () => {
+    const now = statSync(path, { throwIfNoEntry: false })
+    if (now?.dev === dev && now.ino === ino) rmSync(path, { force: true })
+  })
+}
+
+/** listen.owner, listen.group and listen.mode, or listen.acl_users and listen.acl_groups in their place. */
+function permit(config: PoolConfig, path: string): void {
+  const { name, listenMode, listenOwner, listenGroup, listenAclUsers, listenAclGroups } = config
+  chmodSync(path, listenMode === undefined || listenMode === '' ? 0o660 : Number.parseInt(listenMode, 8))
+  const users = words(listenAclUsers)
+  const groups = words(listenAclGroups)
+  if (users.length > 0 || groups.length > 0) {
+    const entries = [...users.map((each) => `u:${each}:rw`), ...groups.map((each) => `g:${each}:rw`)].join(',')
+    try {
+      execFileSync('setfacl', ['-m', entries, '--', path], { stdio: ['ignore', 'ignore', 'pipe'], timeout: 10_000 })
+    } catch (error) {
+      const { stderr, code } = error as { stderr?: Buffer; code?: string }
+      const why = code === 'ENOENT' ? 'the program setfacl was not found' : (stderr?.toString().trim() ?? String(error))
+      throw failed(`[pool ${name}] failed to write the ACL of the socket '${path}': ${why}`)
+    }
+    return
+  }
+  const uid = isSet(listenOwner) ? userId(name, listenOwner) : -1
+  const gid = isSet(listenGroup) ? groupId(name, listenGroup) : -1
+  if (uid === -1 && gid === -1) return
+  const now = statSync(path)
+  try {
+    chownSync(path, uid === -1 ? now.uid : uid, gid === -1 ? now.gid : gid)
+  } catch (error) {
+    throw failed(`[pool ${name}] failed to chown() the socket '${path}': ${(error as NodeJS.ErrnoException).code}`)
+  }
+}
+
+function words(list: string | undefined): string[] {
+  return (list ?? '')
+    .split(',')
+    .map((each) => each.trim())
+    .filter((each) => each !== '')
+}
+
+function isSet(text: string | undefined): text is string {
+  return text !== undefined && text !== ''
+}
+
+/** Whether a living server listens there; a full backlog (EAGAIN) is one, too. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = net.connect(path)
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve(true)
+    })
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EAGAIN'))
+  })
+}
+
+function unable(address: string, status: number): GatewayError {
+  const reason = status < 0 ? getSystemErrorName(status) : 'EADDRINUSE'
+  const known: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'Address already in use (98)',
+    EACCES: 'Permission denied (13)',
+    EADDRNOTAVAIL: 'Cannot assign requested address (99)',
+    ENOENT: 'No such file or directory (2)',
+  }
+  return failed(`unable to bind listening socket for address '${address}': ${known[reason] ?? reason}`)
+}
+
+function failed(message: string): GatewayError {
+  return new GatewayError('CONFIG', { status: 500, message })
+}
+
+function bound(listen: string, address: Address, handle: Handle, remove: () => void): BoundSocket {
+  let open = true
+  return {
+    listen,
+    address,
+    fd: handle.fd,
+    close: () => {
+      if (!open) return
+      open = false
+      remove()
+      handle.close()
+    },
+  }
+}
