@@ -86,6 +86,8 @@ export class ClientCall implements Call {
     if (this.#host !== undefined) this.#tell(this.#host, how)
     if (how.reusable) this.#lanes.release(this.#lane)
     if (!this.elsewhere) this.#source?.close()
+    // What was read to its end does not hear of it.
+    this.data?.body.cancel(how.error)
     if (how.appStatus !== undefined && how.appStatus !== 0) {
       const { peer } = this.#lanes
       this.#client.options.log?.warn(

@@ -11,6 +11,8 @@ export type {
   UpstreamOptions,
   UpstreamStatus,
 } from './client-options.ts'
+export { authorizer, filter } from './client-roles.ts'
+export type { FilterOptions } from './client-roles.ts'
 export type { CheckOptions } from './upstream-check.ts'
 export type { ResolveOptions } from './upstream-names.ts'
 export type { TlsOptions } from './connect.ts'

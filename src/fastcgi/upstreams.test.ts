@@ -74,7 +74,7 @@ const states = (app: FastCgiBackend): string =>
     .map((each) => each.state)
     .join(' ')
 
-const name = (text: string): Buffer =>
+const domain = (text: string): Buffer =>
   Buffer.concat([...text.split('.').map((label) => Buffer.from([label.length, ...Buffer.from(label)])), Buffer.from([0])])
 
 const ping = (answer: Buffer): Step[] => [expectRequest(), send(answer), expectClose()]
@@ -101,7 +101,7 @@ async function nameServer(zone: { a: Record<string, string[]>; srv: Record<strin
         ? (zone.a[asked] ?? []).map((ip) => Buffer.from(ip.split('.').map(Number)))
         : type === 33
           ? (zone.srv[asked] ?? []).map(([priority, weight, port, target]) =>
-              Buffer.concat([Buffer.from([priority >> 8, priority & 255, weight >> 8, weight & 255, port >> 8, port & 255]), name(target)]),
+              Buffer.concat([Buffer.from([priority >> 8, priority & 255, weight >> 8, weight & 255, port >> 8, port & 255]), domain(target)]),
             )
           : []
     const answers = found.map((data) => {
