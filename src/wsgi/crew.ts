@@ -9,6 +9,8 @@ import type { GatewayError, Log } from '../core/index.ts'
 import { WELL, openGuard, restart } from '../process/index.ts'
 import type { Guard, RestartMemory } from '../process/index.ts'
 import { findPython, locate } from './find.ts'
+import { processHost } from './host.ts'
+import type { OpenHost } from './host.ts'
 import { silent } from './options.ts'
 import type { WsgiLimits, WsgiPoolOptions } from './options.ts'
 import { ShapeTable } from './shapes.ts'
@@ -34,37 +36,44 @@ export class Crew {
   readonly #owner: CrewOwner
   readonly #size: number
   readonly #log: Log
-  readonly #guard: Guard
-  readonly #ownsGuard: boolean
-  readonly #sockets: string
+  /** What the processes need, and where they are none, nothing. */
+  readonly #processes: { readonly guard: Guard; readonly ownsGuard: boolean; readonly sockets: string } | undefined
   readonly #options: WorkerOptions
   #stopping = false
 
   /** Throws CONFIG for an application that cannot be one. */
-  constructor(options: WsgiPoolOptions, name: string, limits: WsgiLimits, owner: CrewOwner) {
+  constructor(options: WsgiPoolOptions, name: string, limits: WsgiLimits, owner: CrewOwner, host: OpenHost | undefined) {
     const place = locate(options.app, options.folder)
     const threads = options.threads ?? 1
     this.#owner = owner
     this.#size = options.workers ?? 2
     this.#log = options.log ?? silent
-    this.#ownsGuard = options.guard === undefined
-    this.#guard = options.guard ?? openGuard()
-    this.#sockets = mkdtempSync(join(tmpdir(), 'viaduct-wsgi-'))
+    this.#processes =
+      host === undefined
+        ? {
+            guard: options.guard ?? openGuard(),
+            ownsGuard: options.guard === undefined,
+            sockets: mkdtempSync(join(tmpdir(), 'viaduct-wsgi-')),
+          }
+        : undefined
     this.#options = {
       ...place,
       name,
       threads,
-      python: options.python ?? findPython(place.folder),
       multiprocess: this.#size > 1,
       // What is queued in a thread other than the first cannot be taken back: signals come to the first alone.
       depth: threads > 1 ? 1 : (options.depth ?? 8),
       env: options.env ?? {},
-      scheduling: options.scheduling ?? 'batch',
-      sockets: this.#sockets,
       start: limits.start,
       silence: limits.silence,
       shapes: new ShapeTable(),
-      guard: this.#guard,
+      open:
+        host ??
+        processHost({
+          python: options.python ?? findPython(place.folder),
+          scheduling: options.scheduling ?? 'batch',
+          ...this.#processes!,
+        }),
       log: this.#log,
     }
   }
@@ -130,8 +139,9 @@ export class Crew {
   async stop(): Promise<void> {
     this.#stopping = true
     await Promise.all([...this.workers].map((worker) => worker.stop(busy(worker) ? 0 : PATIENCE)))
-    await rm(this.#sockets, { recursive: true, force: true })
-    if (this.#ownsGuard) this.#guard.close()
+    if (this.#processes === undefined) return
+    await rm(this.#processes.sockets, { recursive: true, force: true })
+    if (this.#processes.ownsGuard) this.#processes.guard.close()
   }
 }
 

@@ -2,6 +2,8 @@
 
 export { wsgiPool } from './pool.ts'
 export type { WsgiPool } from './pool.ts'
+export { WORKER_PROGRAM } from './host.ts'
+export type { HostEvents, HostOptions, OpenHost, WorkerHost } from './host.ts'
 export type { WsgiCounts, WsgiLimits, WsgiPoolOptions } from './options.ts'
 export { WSGI_FILES, describeWsgi, findPython, locate as locateWsgi, pythonVersion } from './find.ts'
 export type { WsgiDescription } from './find.ts'

@@ -5,7 +5,7 @@
 // loop: all requests that one poll found ready go out together.
 
 import { connect } from 'node:net'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { GatewayError } from '../core/index.ts'
 import type { ByteString } from '../core/index.ts'
 import { visible } from '../process/index.ts'
@@ -54,7 +54,7 @@ export class Line implements AnswerSink, CallLine, UploadLine {
   heard = 0
   closed = false
   readonly #owner: LineOwner
-  readonly #socket: Socket
+  readonly #socket: Duplex
   readonly #decoder: AnswerDecoder = new AnswerDecoder(this)
   readonly #sent: SentShapes = new SentShapes()
   #buffer: Buffer = Buffer.allocUnsafeSlow(READ)
@@ -73,7 +73,8 @@ export class Line implements AnswerSink, CallLine, UploadLine {
   #error: unknown
   #over = false
 
-  constructor(path: string, owner: LineOwner) {
+  /** @param wire the path of a socket, or what stands for one. */
+  constructor(wire: string | Duplex, owner: LineOwner) {
     this.#owner = owner
     const buffer = (): Buffer => {
       if (this.#viewed) {
@@ -82,7 +83,9 @@ export class Line implements AnswerSink, CallLine, UploadLine {
       }
       return this.#buffer
     }
-    this.#socket = connect({ path, onread: { buffer, callback: (length, bytes) => this.#read(length, bytes as Buffer) } })
+    const callback = (length: number, bytes: Uint8Array): boolean => this.#read(length, bytes as Buffer)
+    if (typeof wire === 'string') this.#socket = connect({ path: wire, onread: { buffer, callback } })
+    else this.#socket = wire.on('data', (bytes: Buffer) => this.#read(bytes.length, bytes))
     this.#socket.on('error', (error) => (this.#error ??= error))
     this.#socket.once('close', () => this.#gone())
   }

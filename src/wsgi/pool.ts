@@ -8,6 +8,7 @@ import { GatewayError, backend, spool } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
 import { Call } from './call.ts'
 import { Crew } from './crew.ts'
+import type { OpenHost } from './host.ts'
 import type { Line } from './line.ts'
 import { LIMITS, silent } from './options.ts'
 import type { WsgiCounts, WsgiLimits, WsgiPoolOptions } from './options.ts'
@@ -24,9 +25,12 @@ const PATIENCE = 2
 /** Milliseconds after which a request is worth a look whether its client is still there. */
 const LOOK = 100
 
-/** A Python application. Rejects in `ready()` with the last line of the traceback and its place when it cannot be loaded. */
-export function wsgiPool(options: WsgiPoolOptions): WsgiPool {
-  const pool = new Pool(options)
+/**
+ * A Python application, in processes of its own unless `host` knows another place. Rejects in `ready()` with the last line of the
+ * traceback and its place when it cannot be loaded.
+ */
+export function wsgiPool(options: WsgiPoolOptions, host?: OpenHost): WsgiPool {
+  const pool = new Pool(options, host)
   const made = backend((request) => pool.handle(request), {
     ready: () => pool.ready,
     close: (grace) => pool.close(grace ?? 10_000),
@@ -51,18 +55,24 @@ class Pool {
   #closing: Promise<void> | undefined
   #drained: (() => void) | undefined
 
-  constructor(options: WsgiPoolOptions) {
+  constructor(options: WsgiPoolOptions, host: OpenHost | undefined) {
     this.#name = options.name ?? options.app
     this.#limits = { ...LIMITS, ...options.limits }
     this.#log = options.log ?? silent
-    this.#crew = new Crew(options, this.#name, this.#limits, {
-      joined: (worker) => this.#joined(worker),
-      failed: (error) => this.#failed(error),
-      left: (worker) => this.#retire(worker),
-      freed: () => this.#pump(),
-      returned: (_, calls) => this.#back(calls),
-      lost: (worker, ran, calls, error) => this.#lost(worker, ran, calls, error),
-    })
+    this.#crew = new Crew(
+      options,
+      this.#name,
+      this.#limits,
+      {
+        joined: (worker) => this.#joined(worker),
+        failed: (error) => this.#failed(error),
+        left: (worker) => this.#retire(worker),
+        freed: () => this.#pump(),
+        returned: (_, calls) => this.#back(calls),
+        lost: (worker, ran, calls, error) => this.#lost(worker, ran, calls, error),
+      },
+      host,
+    )
     this.ready = this.#crew.start().catch((error: unknown) => {
       void this.close(0)
       throw error

@@ -866,15 +866,34 @@ def load(settings):
     return application, spec
 
 
+def load_or_tell(connection, settings):
+    """The application and what it is called; None when the front was told why there is none."""
+    try:
+        return load(settings)
+    except BaseException as error:
+        if isinstance(error, Unfit):
+            reason = str(error)
+        else:
+            trace = error.__traceback__
+            traceback.print_exception(type(error), error, trace.tb_next if trace is not None else None)
+            reason = "%s (%s)" % (last_line(error), place_of(error, settings["folder"]))
+        connection.send_text(UNFIT, reason)
+        return None
+
+
+def prepare_paths(settings):
+    own = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [settings["folder"]] + [path for path in sys.path if path and os.path.abspath(path) != own]
+    sys.argv = [settings["application"]]
+
+
 def prepare(settings):
     """Descriptors, paths and signals as an application may expect them."""
     # Standard output becomes standard error: a print is a line of the log.
     os.dup2(2, 1)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    own = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [settings["folder"]] + [path for path in sys.path if path and os.path.abspath(path) != own]
-    sys.argv = [settings["application"]]
+    prepare_paths(settings)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
 
@@ -920,17 +939,10 @@ def main():
     settings = json.loads(sys.argv[1])
     connections = accept(settings)
     prepare(settings)
-    try:
-        application, loaded = load(settings)
-    except BaseException as error:
-        if isinstance(error, Unfit):
-            reason = str(error)
-        else:
-            trace = error.__traceback__
-            traceback.print_exception(type(error), error, trace.tb_next if trace is not None else None)
-            reason = "%s (%s)" % (last_line(error), place_of(error, settings["folder"]))
-        connections[0].send_text(UNFIT, reason)
+    found = load_or_tell(connections[0], settings)
+    if found is None:
         return 1
+    application, loaded = found
     install_signals(connections)
     threads = [threading.Thread(target=each.serve, args=(application, loaded), daemon=True) for each in connections[1:]]
     for thread in threads:

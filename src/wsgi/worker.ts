@@ -1,24 +1,17 @@
-// One Python process, from the manager's side: started, connected to, asked, and ended.
-//
-// It makes a socket in a folder that only we may enter, for whoever can write to it runs the application, and says on its standard
-// output when it listens. Then one connection is made for each of its threads, and the socket is removed.
+// One Python, from the manager's side: connected to, asked, and ended. What it is, a process or something else, is its host's business.
 
-import { fileURLToPath } from 'node:url'
-import { join } from 'node:path'
 import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
-import { launch, lines, signalGroup } from '../process/index.ts'
-import type { Exit, Guard, Launched } from '../process/index.ts'
+import type { Exit } from '../process/index.ts'
 import type { Call } from './call.ts'
+import type { OpenHost, WorkerHost } from './host.ts'
 import { Line } from './line.ts'
 import type { LineOwner } from './line.ts'
-import { GIVE_BACK } from './protocol.ts'
 import type { ShapeTable } from './shapes.ts'
 
 export interface WorkerOptions {
   /** The pool's. */
   readonly name: string
-  readonly python: string
   /** `module:callable`, or the absolute path of a file. */
   readonly application: string
   /** The application's folder: its working folder, and first on sys.path. */
@@ -27,15 +20,12 @@ export interface WorkerOptions {
   readonly multiprocess: boolean
   readonly depth: number
   readonly env: Readonly<Record<string, string>>
-  readonly scheduling: 'batch' | 'normal'
-  /** Where its socket goes. */
-  readonly sockets: string
   /** Milliseconds until it must be ready. */
   readonly start: number
   /** Milliseconds that a thread may go on when another of its process has ended. */
   readonly silence: number
   readonly shapes: ShapeTable
-  readonly guard: Guard
+  readonly open: OpenHost
   readonly log: Log
 }
 
@@ -46,14 +36,8 @@ export interface WorkerOwner {
   lost(worker: Worker, ran: Call | undefined, calls: Call[], error: unknown): void
 }
 
-const PROGRAM = fileURLToPath(new URL('./worker.py', import.meta.url))
-
-// What a worker has of our environment: nothing that could be a secret.
-const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR']
 /** Milliseconds for the traceback of a process that is about to be killed. */
 const LAST_WORDS = 250
-
-let sockets = 0
 
 export class Worker implements LineOwner {
   readonly pid: number
@@ -71,7 +55,7 @@ export class Worker implements LineOwner {
   readonly depth: number
   readonly #options: WorkerOptions
   readonly #owner: WorkerOwner
-  readonly #process: Launched
+  readonly #host: WorkerHost
   #readyLines = 0
   #leaving = false
   #resolve!: () => void
@@ -87,33 +71,23 @@ export class Worker implements LineOwner {
     this.#owner = owner
     this.shapes = options.shapes
     this.depth = options.depth
-    const socket = join(options.sockets, String(++sockets))
-    const { application, folder, threads, multiprocess } = options
-    const settings = JSON.stringify({ socket, application, folder, threads, multiprocess })
-    this.#process = launch(options.python, [PROGRAM, settings], {
-      cwd: folder,
-      env: environment(options.env),
-      stdio: ['ignore', 'pipe', 'pipe'],
-      scheduling: options.scheduling,
+    this.#host = options.open(options, {
+      listening: (wires) => {
+        for (const wire of wires) this.lines.push(new Line(wire, this))
+      },
+      said: (line) => this.#said(line),
     })
-    this.pid = this.#process.pid
-    options.guard.watch(this.pid)
+    this.pid = this.#host.pid
     this.ready = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
     this.ready.catch(() => {})
-    this.#process.stdout?.once('data', () => this.#connect(socket))
-    if (this.#process.stderr !== null) lines(this.#process.stderr, (line) => this.#said(line))
     this.#timer = setTimeout(() => this.#late(), options.start)
-    this.exited = this.#process.exited.then((exit) => this.#exited(exit))
+    this.exited = this.#host.exited.then((exit) => this.#exited(exit))
   }
 
   // ---- coming up
-
-  #connect(socket: string): void {
-    for (let i = 0; i < this.#options.threads; i++) this.lines.push(new Line(socket, this))
-  }
 
   #settle(error: GatewayError | undefined): void {
     if (this.#settled) return
@@ -160,11 +134,7 @@ export class Worker implements LineOwner {
   }
 
   ask(): void {
-    try {
-      process.kill(this.pid, GIVE_BACK)
-    } catch {
-      // It has gone, and its connection will say so.
-    }
+    this.#host.ask()
   }
 
   lost(_: Line, ran: Call | undefined, calls: Call[], error: unknown): void {
@@ -188,11 +158,7 @@ export class Worker implements LineOwner {
   kill(why: GatewayError): void {
     if (this.killed !== undefined || this.exit !== undefined) return
     this.killed = why
-    try {
-      process.kill(this.pid, 'SIGUSR2')
-    } catch {
-      // It has gone.
-    }
+    this.#host.trace()
     setTimeout(() => this.#killGroup(), LAST_WORDS)
   }
 
@@ -206,14 +172,11 @@ export class Worker implements LineOwner {
   }
 
   #killGroup(): void {
-    if (this.exit === undefined) signalGroup(this.pid, 'SIGKILL')
+    if (this.exit === undefined) this.#host.kill()
   }
 
   #exited(exit: Exit): Exit {
     this.exit = exit
-    // What it started and left behind, in the turn in which its number is still its own.
-    signalGroup(this.pid, 'SIGKILL')
-    this.#options.guard.forget(this.pid)
     for (const line of this.lines) line.break(undefined)
     this.#settle(this.killed ?? this.#unready(exit))
     return exit
@@ -225,13 +188,4 @@ export class Worker implements LineOwner {
     const how = this.#reason ?? `the worker ended with ${exit.signal ?? `status ${exit.code}`} before it was ready${said}`
     return new GatewayError('PROGRAM_FAILED', { status: 500, message: `wsgi: "${name}": ${application} cannot be loaded: ${how}` })
   }
-}
-
-function environment(own: Readonly<Record<string, string>>): Record<string, string> {
-  const env: Record<string, string> = {}
-  for (const name of INHERITED) {
-    const value = process.env[name]
-    if (value !== undefined) env[name] = value
-  }
-  return { ...env, ...own }
 }
