@@ -69,7 +69,9 @@ export class Connection {
 
   /** Takes the first one off. @returns the one whose turn it is now. */
   shift(): Exchange | undefined {
-    const next = this.first?.next
+    const { first } = this
+    const next = first?.next
+    if (first !== undefined) first.next = undefined
     this.queued--
     this.first = next
     if (next === undefined) this.last = undefined

@@ -216,6 +216,8 @@ export class Dispatcher<W> {
     else waiter.before.behind = waiter.behind
     if (waiter.behind === undefined) this.#last = waiter.before
     else waiter.behind.before = waiter.before
+    // One that has grown old would keep all that came behind it alive through a young collection, each by the one before.
+    waiter.before = waiter.behind = undefined
     waiter.queued = false
     this.#waiting--
     if (this.#waiting === 0) {

@@ -27,6 +27,8 @@ export interface Decision<W, M> {
 
 /** A policy and what it starts with. It never waits and never looks at a clock: `now` is an argument, in milliseconds. */
 export interface Policy<M> {
+  /** Workers at most: a pool that has as many need not ask because a request waits. */
+  readonly max: number
   readonly memory: M
   decide<W>(view: PoolView<W>, memory: M, now: number): Decision<W, M>
 }
@@ -34,6 +36,7 @@ export interface Policy<M> {
 /** All workers from the start, and each one that goes replaced. The pauses between restarts are not its business but restart.ts's. */
 export function staticPolicy(limits: { readonly workers: number }): Policy<null> {
   return {
+    max: limits.workers,
     memory: null,
     decide<W>(view: PoolView<W>): Decision<W, null> {
       const total = view.idle.length + view.busy + view.starting
@@ -77,6 +80,7 @@ export function dynamicPolicy(limits: DynamicLimits): Policy<DynamicMemory> {
   const { max, minSpare, maxSpare, maxSpawnRate = 32 } = limits
   const start = Math.min(max, limits.start ?? minSpare + Math.floor((maxSpare - minSpare) / 2))
   return {
+    max,
     memory: { begun: false, rate: 1, steppedAt: Number.NEGATIVE_INFINITY, warned: false },
     decide<W>(view: PoolView<W>, memory: DynamicMemory, now: number): Decision<W, DynamicMemory> {
       const total = view.idle.length + view.busy + view.starting
@@ -115,6 +119,7 @@ export interface OndemandLimits {
 export function ondemandPolicy(limits: OndemandLimits): Policy<{ readonly warned: boolean }> {
   const { max, idleTimeout = 10_000 } = limits
   return {
+    max,
     memory: { warned: false },
     decide<W>(view: PoolView<W>, memory: { readonly warned: boolean }, now: number): Decision<W, { readonly warned: boolean }> {
       const short = view.waiting - view.starting

@@ -104,3 +104,5 @@ export function launchOptions(options: ProgramPoolOptions): LaunchOptions {
     ...(resources !== undefined && { limits: resources }),
   }
 }
+
+export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }

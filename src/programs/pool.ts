@@ -13,11 +13,9 @@ import { Dispatcher, WELL, openGuard, restart } from '../process/index.ts'
 import type { Exit, Guard, Policy, RestartMemory } from '../process/index.ts'
 import { GatewayError, backend, describe, enumerate, spool } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
-import { LIMITS, launchOptions, policyOf } from './options.ts'
+import { LIMITS, launchOptions, policyOf, silent } from './options.ts'
 import type { ProgramLimits, ProgramPoolOptions } from './options.ts'
 import { Worker, census, ending } from './worker.ts'
-
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 /** Milliseconds between two looks at how many workers there should be when nothing happens. */
 const LOOK = 1000
@@ -56,6 +54,8 @@ class Pool {
   readonly #workers = new Map<Worker, Seat | undefined>()
   readonly #looker: NodeJS.Timeout
   #memory: unknown
+  /** There can be no more, and the policy knows: nothing to ask it about each request that waits. */
+  #full = false
   #restarts: RestartMemory = WELL
   /** Nothing is started before: it died too often. */
   #notBefore = 0
@@ -106,7 +106,9 @@ class Pool {
     const seat = this.#dispatcher.acquire(request)
     if (!(seat instanceof Promise)) return this.#send(seat, request, body, first)
     // It waits: perhaps there should be more workers.
-    this.#decide()
+    const full = this.#workers.size >= this.#policy.max
+    if (!full || !this.#full) this.#decide()
+    this.#full = full
     return seat.then(
       (each) => this.#send(each, request, body, first),
       (error: unknown) => {
