@@ -40,4 +40,11 @@ export function startApache(options: {
   name?: string
 }): Promise<PortPeer>
 export function startFcgiwrap(options: { folder: string; children?: number; name?: string }): Promise<SocketPeer>
-export function startHaproxy(options: { folder: string; frontend: string; config?: string; name?: string }): Promise<PortPeer>
+export function startHaproxy(options: {
+  folder: string
+  frontend: string
+  global?: string
+  config?: string
+  name?: string
+}): Promise<PortPeer>
+export function startCaddy(options: { folder: string; site: string; name?: string }): Promise<PortPeer>

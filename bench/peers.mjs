@@ -269,7 +269,7 @@ export async function startFcgiwrap({ folder, children = 4, name = 'fcgiwrap' })
 }
 
 /** HAProxy on a free port; `config` is everything behind its global and defaults sections but the listening address. */
-export async function startHaproxy({ folder, frontend, config = '', name = 'haproxy' }) {
+export async function startHaproxy({ folder, frontend, global = '', config = '', name = 'haproxy' }) {
   const port = await freePort()
   const file = join(folder, `${name}.cfg`)
   writeFileSync(
@@ -277,6 +277,7 @@ export async function startHaproxy({ folder, frontend, config = '', name = 'hapr
     `global
   maxconn 8192
   log stderr format raw local0
+  ${global}
 defaults
   mode http
   timeout connect 5s
@@ -289,4 +290,28 @@ ${config}
 `,
   )
   return await startPeer(name, requireProgram('haproxy'), ['-db', '-f', file], { address: { port }, log: join(folder, `${name}.out`) })
+}
+
+/** Caddy on a free port, without its admin endpoint and certificates. `site` is the inside of its site block. */
+export async function startCaddy({ folder, site, name = 'caddy' }) {
+  const port = await freePort()
+  const file = join(folder, `${name}.Caddyfile`)
+  const state = join(folder, `${name}-state`)
+  mkdirSync(state, { recursive: true })
+  writeFileSync(
+    file,
+    `{
+  admin off
+  auto_https off
+}
+http://127.0.0.1:${port}, http://test.example:${port} {
+  ${site}
+}
+`,
+  )
+  return await startPeer(name, requireProgram('caddy'), ['run', '--config', file, '--adapter', 'caddyfile'], {
+    address: { port },
+    env: { XDG_DATA_HOME: state, XDG_CONFIG_HOME: state, HOME: state },
+    log: join(folder, `${name}.out`),
+  })
 }

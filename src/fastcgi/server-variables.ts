@@ -105,7 +105,8 @@ export function readFacts(pairs: HeaderList, reading: Reading, placeless: boolea
         serverName = value
         break
       case 'CONTENT_LENGTH':
-        length = value
+        // Caddy's way to say that it does not know.
+        length = value === '-1' ? '' : value
         break
     }
   }
@@ -225,7 +226,7 @@ export function headersOf(pairs: HeaderList): HeaderList {
   }
   if (!isFieldValue(type)) throw bad('CONTENT_TYPE', type)
   if (type !== '') list.push('content-type', type)
-  if (length !== '') list.push('content-length', length)
+  if (length !== '' && length !== '-1') list.push('content-length', length)
   return list
 }
 

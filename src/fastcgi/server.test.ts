@@ -238,6 +238,8 @@ describe('a request body', () => {
   test.each([
     ['', 'GET', undefined, 0],
     ['', 'POST', 'data', undefined],
+    ['-1', 'POST', 'data', undefined],
+    ['-1', 'GET', undefined, 0],
     ['4', 'POST', 'data', 4],
     ['0', 'POST', undefined, 0],
   ])('CONTENT_LENGTH %j, %s with STDIN %j has a length of %s', async (length, method, data, expected) => {
@@ -692,6 +694,7 @@ describe('variables', () => {
   test.each<[string, Record<string, string>, number]>([
     ['a method that is none', { REQUEST_METHOD: 'GE T' }, 400],
     ['a length that is none', { CONTENT_LENGTH: '1e3' }, 400],
+    ['a length below nothing', { CONTENT_LENGTH: '-2' }, 400],
     ['a path above the root', { PATH_INFO: '/../etc' }, 400],
     ['a dot segment', { SCRIPT_NAME: '/a/./b' }, 400],
     ['a NUL in the path', { PATH_INFO: '/a\0b' }, 400],

@@ -32,7 +32,7 @@ export interface Matrix<Peer extends string, Behaviour extends string> {
     behaviour: Behaviour,
     run: (...args: Arguments) => unknown,
   ): (...args: Arguments) => Promise<void>
-  /** The peer has no such thing, and this is why: a clause without a full stop. */
+  /** The peer has no such thing, and this is why: a clause without a full stop. It may still pass with another configuration of it. */
   lacks(peer: Peer, behaviour: Behaviour, reason: string): void
   /** The test that compares with the page, or writes it. To be called at the end of the file, on its top level. */
   hold(): void
@@ -49,14 +49,17 @@ export function openMatrix<const Peer extends string, const Behaviour extends st
       return async (...args) => {
         try {
           await run(...args)
-          if (!verdicts.has(key)) verdicts.set(key, 'passed')
+          if (verdicts.get(key) !== 'failed') verdicts.set(key, 'passed')
         } catch (error) {
           verdicts.set(key, 'failed')
           throw error
         }
       }
     },
-    lacks: (peer, behaviour, reason) => void verdicts.set(keyOf(peer, behaviour), { reason }),
+    lacks: (peer, behaviour, reason) => {
+      const key = keyOf(peer, behaviour)
+      if (!verdicts.has(key)) verdicts.set(key, { reason })
+    },
     hold: () =>
       void test(`docs/fastcgi-interop.md, ${section}: ${WRITE ? 'is written' : 'says what the tests say'}`, () => {
         const page = readFileSync(PAGE, 'utf8')
