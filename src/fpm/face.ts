@@ -11,7 +11,9 @@ import { usesErrorLog } from './log/main-log.ts'
 import { EXIT_CONFIG, EXIT_OK, EXIT_USAGE, parseCommandLine, usage } from './options.ts'
 
 export interface FaceOptions {
-  /** The words after the program's name. */
+  /** How it was called, for the usage: `viaduct fpm`. */
+  readonly program: string
+  /** The words after that. */
   readonly words: readonly string[]
   readonly system: SystemHost
   /** Where everything about the configuration is said; set up by it on the way. */
@@ -37,7 +39,7 @@ export async function face(options: FaceOptions): Promise<Faced> {
   switch (invocation.action) {
     case 'help':
     case 'mistake':
-      print(usage(PREFIX))
+      print(usage(options.program, PREFIX))
       return { exit: invocation.action === 'help' ? EXIT_OK : EXIT_USAGE }
     case 'version':
     case 'modules':

@@ -109,7 +109,7 @@ export function parseCommandLine(words: readonly string[]): Invocation {
   return at < words.length && words[at] !== '--' ? mistake() : words[at] === '--' && at + 1 < words.length ? mistake() : invocation
 }
 
-const SHOWS: Readonly<Record<string, Invocation['action']>> = { h: 'help', '?': 'mistake', m: 'modules', v: 'version' }
+const SHOWS: Readonly<Record<string, Invocation['action']>> = { h: 'help', '?': 'help', m: 'modules', v: 'version' }
 
 interface Taken {
   readonly options: readonly { readonly letter: string; readonly value: string }[]
@@ -148,9 +148,9 @@ function valued(option: Option, attached: string, words: readonly string[], at: 
   return value === undefined ? { options: before, mistake: true, next: at } : taken(value, at + 2)
 }
 
-/** `-h`, and what is shown after a mistake. */
-export function usage(prefix: string): string {
-  return `Usage: php [-n] [-e] [-h] [-i] [-m] [-v] [-t] [-p <prefix>] [-g <pid>] [-c <file>] [-d foo[=bar]] [-y <file>] [-D] [-F [-O]]
+/** `-h`, and what is shown after a mistake. `program` is the name it was started by. */
+export function usage(program: string, prefix: string): string {
+  return `Usage: ${program} [-n] [-e] [-h] [-i] [-m] [-v] [-t] [-p <prefix>] [-g <pid>] [-c <file>] [-d foo[=bar]] [-y <file>] [-D] [-F [-O]]
   -c <path>|<file> Look for php.ini file in this directory
   -n               No php.ini file will be used
   -d foo[=bar]     Define INI entry foo with value 'bar'

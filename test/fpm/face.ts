@@ -32,6 +32,7 @@ export async function askOurs(words: readonly string[], folder: string, env: Rea
   let stderr = ''
   const log = new MainLog((text) => (stderr += typeof text === 'string' ? text : Buffer.from(text).toString()))
   const faced = await face({
+    program: PHP_FPM,
     words,
     system: { ...systemHost(), variable: (name) => env[name] ?? process.env[name] },
     log,
