@@ -28,6 +28,7 @@ export async function fpm(args: readonly string[], earlySignals: () => NodeJS.Si
       const php = findPhpCgi()
       return face({
         words,
+        program: 'viaduct fpm',
         system: systemHost(),
         log: to,
         phpCgi: find,

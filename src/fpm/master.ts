@@ -304,7 +304,8 @@ function limitsOf({ global }: FpmConfig): GenerationLimits {
 /** Under SCHED_BATCH, and without helper threads for the garbage of a small heap: see the runtime's supervisor. */
 function command(entry: string): readonly [string, ...string[]] {
   const batch = batchScheduling()
-  const node = [process.execPath, '--max-semi-space-size=16', '--no-parallel-scavenge', entry] as const
+  const transfer = 'transfer' in ArrayBuffer.prototype ? [] : ['--harmony-rab-gsab-transfer']
+  const node = [process.execPath, '--max-semi-space-size=16', '--no-parallel-scavenge', ...transfer, entry] as const
   const [first, ...rest] = 'chain' in batch ? batch.chain : []
   return first === undefined ? node : [first, ...rest, ...node]
 }

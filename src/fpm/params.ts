@@ -128,27 +128,32 @@ export class Extensions {
   }
 
   #look(path: ByteString): ByteString | undefined {
-    const file = this.#file(path) ?? path
+    const file = path === '' ? path : this.#file(path)
+    // There is none: PHP will say so.
+    if (file === undefined) return undefined
     for (const extension of this.#allowed) if (file.endsWith(extension) && file.length > extension.length) return undefined
     return file
   }
 
-  /** The longest beginning of the path that is a file. */
+  /** The longest beginning of the path that is a file; the whole of it where we may not look. */
   #file(path: ByteString): ByteString | undefined {
     for (let end = path.length; end > 0; end = path.lastIndexOf('/', end - 1)) {
       const each = path.slice(0, end)
-      if (isFile(this.#root + each)) return each
+      const found = isFile(this.#root + each)
+      if (found === undefined) return path
+      if (found) return each
     }
     return undefined
   }
 }
 
-function isFile(path: ByteString): boolean {
+/** undefined: we may not know, as root may not on some network file systems. */
+function isFile(path: ByteString): boolean | undefined {
   if (path.includes('\0')) return false
   try {
-    return statSync(Buffer.from(path, 'latin1'), { throwIfNoEntry: false })?.isFile() === true
-  } catch {
-    // ENOTDIR and the like.
-    return false
+    return statSync(Buffer.from(path, 'latin1')).isFile()
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG' || code === 'ELOOP' ? false : undefined
   }
 }

@@ -26,7 +26,11 @@ describe.skipIf(!has('php-cgi'))('viaduct fpm under faults', () => {
     const crashed = await fpm.ask('crash.php', `signal=${signal}`)
     expect(crashed.whole).toBe(false)
     expect((await other).body).toMatch(/^slept/)
-    await fpm.said(new RegExp(`WARNING: \\[pool www\\] child \\d+ exited on ${words.replace(/[()]/g, '\\$&')}.*\\) after \\d+\\.\\d{6} seconds from start`))
+    await fpm.said(
+      new RegExp(
+        `WARNING: \\[pool www\\] child \\d+ exited on ${words.replace(/[()]/g, '\\$&')}.*\\) after \\d+\\.\\d{6} seconds from start`,
+      ),
+    )
     await fpm.said(/NOTICE: \[pool www\] child \d+ started/)
     expect((await fpm.ask('ok.php')).body).toMatch(/^ok/)
     const { processes } = await fpm.status()
@@ -80,7 +84,7 @@ describe.skipIf(!has('php-cgi'))('viaduct fpm under faults', () => {
     expect(reply.body).toMatch(/^ok/)
   })
 
-  test('a web server that leaves frees its worker, at the script\'s next output', async () => {
+  test("a web server that leaves frees its worker, at the script's next output", async () => {
     await using fpm = await Fpm.start('viaduct', {
       pool: 'pm = static\npm.max_children = 1',
       scripts: { ...SCRIPTS, 'forever.php': '<?php while (true) { echo str_repeat("x", 10000); flush(); usleep(20000); }' },
@@ -103,7 +107,9 @@ describe.skipIf(!has('php-cgi'))('viaduct fpm under faults', () => {
   })
 
   test('a request that takes too long is ended at its time, and told of', async () => {
-    await using fpm = await start('pm = static\npm.max_children = 1\nrequest_terminate_timeout = 1s\nslowlog = FOLDER/slow.log\nrequest_slowlog_timeout = 1s')
+    await using fpm = await start(
+      'pm = static\npm.max_children = 1\nrequest_terminate_timeout = 1s\nslowlog = FOLDER/slow.log\nrequest_slowlog_timeout = 1s',
+    )
     const begun = performance.now()
     const reply = await fpm.ask('sleep.php', 'ms=20000')
     expect(reply.whole).toBe(false)

@@ -56,7 +56,8 @@ export class Fpm implements AsyncDisposable {
     writeFileSync(join(folder, 'fpm.conf'), configuration(folder, options))
     for (const [name, text] of Object.entries(options.scripts ?? {})) writeFileSync(join(folder, name), text)
     const words = ['-F', '-y', join(folder, 'fpm.conf'), ...(options.words ?? [])]
-    const [file, ...args] = kind === 'php-fpm' ? [which(REAL)!, ...words] : [process.execPath, process.env['VIADUCT_MAIN'] ?? MAIN, 'fpm', ...words]
+    const [file, ...args] =
+      kind === 'php-fpm' ? [which(REAL)!, ...words] : [process.execPath, process.env['VIADUCT_MAIN'] ?? MAIN, 'fpm', ...words]
     const child = spawn(file!, args, { env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] })
     return new Fpm(kind, folder, child)
   }
@@ -202,7 +203,11 @@ export interface Reply {
 }
 
 /** One request over FastCGI. */
-export function ask(address: string | { host: string; port: number }, params: Readonly<Record<string, string>>, options: AskOptions = {}): Promise<Reply> {
+export function ask(
+  address: string | { host: string; port: number },
+  params: Readonly<Record<string, string>>,
+  options: AskOptions = {},
+): Promise<Reply> {
   const socket = options.socket ?? open(address)
   const id = options.id ?? 1
   return new Promise((resolve) => {
@@ -260,7 +265,9 @@ export function descendants(pid: number): number[] {
 
 /** Whether a process is a php-cgi, and its parent one too: a worker. */
 export function workersOf(pid: number): number[] {
-  return descendants(pid).filter((each) => commandOf(each).includes('php-cgi') && commandOf(parentOf(each)).includes('php-cgi') && alive(each))
+  return descendants(pid).filter(
+    (each) => commandOf(each).includes('php-cgi') && commandOf(parentOf(each)).includes('php-cgi') && alive(each),
+  )
 }
 
 export function leaderOf(pid: number): number {
