@@ -47,6 +47,8 @@ export interface Front {
   readonly noLength?: boolean
   /** It closes the connection as soon as it has what Content-Length promised. */
   readonly hurries?: boolean
+  /** Requests at a time, where it is slow to have many. */
+  readonly together?: number
   /** Bytes of the large download. */
   readonly download?: number
 }
@@ -85,7 +87,7 @@ export const apache = (name: string, options: string, more: Partial<Front> = {})
 })
 
 /** It starts the program itself: what it hears of its requests goes to the file `heard`. */
-export const fcgid = (name: string, program: string, heard: string, more: Partial<Front> = {}): Front => ({
+export const fcgid = (name: string, program: string, heard: string, config = '', more: Partial<Front> = {}): Front => ({
   name,
   noLength: true,
   start: (folder) => {
@@ -109,11 +111,15 @@ FcgidInitialEnv HEARD "${heard}"
   SetHandler fcgid-script
   FcgidWrapper "${process.execPath} ${program}" virtual
   Options +ExecCGI
-</Location>`,
+</Location>
+${config}`,
     })
   },
   ...more,
 })
+
+export const fcgidAuthorizer = (name: string, program: string, heard: string): Front =>
+  fcgid(name, program, heard, `<Location "/private/">\n  FcgidAccessChecker "${process.execPath} ${program}"\n</Location>`)
 
 const lighttpdApp = (address: Address | undefined): string =>
   address !== undefined && 'host' in address ? `"host" => "${address.host}", "port" => ${address.port}` : `"socket" => "${at(address, '')}"`
