@@ -14,6 +14,7 @@ import type { Exit, Guard, Policy, RestartMemory } from '../process/index.ts'
 import { GatewayError, backend, describe, enumerate, spool } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
 import { LIMITS, launchOptions, policyOf, silent } from './options.ts'
+import { Readiness } from './readiness.ts'
 import type { ProgramLimits, ProgramPoolOptions } from './options.ts'
 import { Worker, census, ending } from './worker.ts'
 
@@ -62,8 +63,7 @@ class Pool {
   #again: NodeJS.Timeout | undefined
   #made = 0
   #closing = false
-  #settleReady: { resolve: () => void; reject: (error: unknown) => void } | undefined
-  #unready = 0
+  readonly #readiness = new Readiness()
 
   constructor(options: ProgramPoolOptions, policy: Policy<unknown>) {
     this.#options = options
@@ -77,13 +77,10 @@ class Pool {
     this.#deadlines = { firstByte: this.#limits.silence, between: this.#limits.silence }
     const { queue, queueTimeout } = this.#limits
     this.#dispatcher = new Dispatcher({ name: this.#name, maxQueue: queue, queueTimeout })
-    this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }))
-    // Whoever awaits `ready` hears of it; a pool nobody waits for reports through its log and its 503s.
-    this.ready.catch(() => {})
+    this.ready = this.#readiness.promise
     this.#looker = setInterval(() => this.#decide(), LOOK).unref()
     this.#decide()
-    this.#unready = this.#workers.size
-    if (this.#unready === 0) this.#isReady()
+    this.#readiness.expect(this.#workers.size)
   }
 
   // ---- requests
@@ -94,12 +91,8 @@ class Pool {
   }
 
   async #upload(request: GatewayRequest): Promise<GatewayResponse> {
-    const body = await spool(request.body, {
-      memory: this.#limits.bodyMemory,
-      limit: this.#limits.body,
-      expected: request.contentLength,
-    })
-    return this.#run(request, body, true)
+    const { bodyMemory: memory, body: limit } = this.#limits
+    return this.#run(request, await spool(request.body, { memory, limit, expected: request.contentLength }), true)
   }
 
   #run(request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
@@ -136,7 +129,7 @@ class Pool {
       onEnd: (how) => {
         // An idle worker may die unnoticed. Only when it saw nothing of the request another one gets it: it may have died of it.
         again = first && !how.taken
-        if (!again) body?.close()
+        if (!again) body?.close(how.reusable)
         this.#ended(seat, how)
       },
     })
@@ -243,7 +236,7 @@ class Pool {
     worker.idleSince = performance.now()
     this.#workers.set(worker, seat)
     this.#dispatcher.add(seat)
-    if (began && this.#unready > 0 && --this.#unready === 0) this.#isReady()
+    if (began) this.#readiness.arrived()
   }
 
   /** A connection is gone. Its process may be, too; if not, it closed it or its client left, and it is reached by another once it has time. */
@@ -281,13 +274,22 @@ class Pool {
   #exited(worker: Worker, exit: Exit): void {
     const starting = worker.state === 'starting'
     const seat = this.#workers.get(worker)
-    if (seat !== undefined) {
-      this.#dispatcher.remove(seat)
-      // A running request hears of it by its connection, which has seen all that was sent before the end.
-      setImmediate(() => seat.connection.close(worker.death(exit)))
-    }
     const { fault } = worker.on('exited')
     this.#workers.delete(worker)
+    if (seat === undefined) {
+      this.#judge(worker, exit, fault, starting)
+      return
+    }
+    this.#dispatcher.remove(seat)
+    // A running request hears of it by its connection, which has seen all that was sent before the end; then it is known whether the
+    // program ever saw that request.
+    setImmediate(() => {
+      seat.connection.close(worker.death(exit))
+      this.#judge(worker, exit, fault, starting)
+    })
+  }
+
+  #judge(worker: Worker, exit: Exit, fault: boolean, starting: boolean): void {
     if (this.#closing) return
     // Exit status 0 is a decision of the program (FastCGI 1.0, 2.6), if it has done anything.
     const deliberate = exit.code === 0 && worker.requests > 0 && worker.task === undefined
@@ -314,13 +316,7 @@ class Pool {
   #startFailed(error: unknown): void {
     const delay = this.#backOff()
     this.#log.error({ app: this.#name }, `programs: "${this.#name}" did not start: ${describe(error)}; the next try is in ${delay} ms`)
-    this.#settleReady?.reject(error)
-    this.#settleReady = undefined
-  }
-
-  #isReady(): void {
-    this.#settleReady?.resolve()
-    this.#settleReady = undefined
+    this.#readiness.fail(error)
   }
 
   async close(grace: number): Promise<void> {
@@ -331,7 +327,7 @@ class Pool {
     await this.#dispatcher.drained(grace)
     const error = new GatewayError('CLOSED', { status: 503, message: `programs: "${this.#name}" is closed`, retryAfter: 1 })
     this.#dispatcher.close(error)
-    this.#settleReady?.reject(error)
+    this.#readiness.fail(error)
     const workers = [...this.#workers]
     for (const [, seat] of workers) seat?.connection.close(error)
     await Promise.all(workers.map(([worker]) => worker.stop(Math.min(grace, this.#limits.stop))))
