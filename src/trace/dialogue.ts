@@ -132,9 +132,14 @@ export class Dialogue {
 
   async #send(head: ByteString, question: Question, answer: Answer): Promise<void> {
     try {
+      // In one write where it is all: an application may answer before it has read the end of a body that it does not want.
+      this.#socket.cork()
       this.#write(head)
-      await this.#stream(Type.Stdin, question.stdin, answer)
-      if (question.role === Role.Filter) await this.#stream(Type.Data, question.data, answer)
+      if (question.stdin === undefined) this.#write(record(Type.Stdin, ID, ''))
+      this.#socket.uncork()
+      if (question.stdin !== undefined) await this.#stream(Type.Stdin, question.stdin, answer)
+      if (question.data !== undefined) await this.#stream(Type.Data, question.data, answer)
+      else if (question.role === Role.Filter) this.#write(record(Type.Data, ID, ''))
       answer.asked = !answer.over
     } catch (error) {
       // Ours: half a request cannot be taken back.
@@ -143,8 +148,8 @@ export class Dialogue {
     }
   }
 
-  async #stream(type: number, source: AsyncIterable<Uint8Array> | undefined, answer: Answer): Promise<void> {
-    for await (const chunk of source ?? []) {
+  async #stream(type: number, source: AsyncIterable<Uint8Array>, answer: Answer): Promise<void> {
+    for await (const chunk of source) {
       const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
       for (let at = 0; at < bytes.length; at += FULL_CONTENT) {
         // An application may answer before it has read everything: a filter from its cache, a page that refuses an upload.

@@ -152,7 +152,7 @@ class Running implements Exchange {
       if (this.#answer.problem !== undefined) this.problem(this.#answer.problem)
       if (contentAt !== undefined) this.places.stdout.push(contentAt, content.length)
     } else if (type === Type.Stderr) this.#keepStderr(content)
-    else if (type === Type.EndRequest) this.#endRequest(content)
+    else if (type === Type.EndRequest) this.#endRequest(content, time)
     else if (type !== Type.Stdout) this.problem(`${typeName(type)} from an application`)
     if (content.length < length) this.problem(`${typeName(type)} ends within a record`)
   }
@@ -187,7 +187,8 @@ class Running implements Exchange {
     this.stderrLength += content.length
   }
 
-  #endRequest(content: Buffer): void {
+  #endRequest(content: Buffer, time: number): void {
+    this.ended = time
     if (content.length < 8) this.problem(`END_REQUEST with a body of ${content.length} bytes, 8 are needed`)
     else this.end = readEndRequest(content, 0, content.length)
     if (this.head === undefined && this.#answer.problem === undefined && this.end?.protocolStatus === 0)
@@ -228,17 +229,19 @@ export class Tracker {
     const known = own?.get(record.id)
     if (direction === 'to' && record.type === Type.BeginRequest) {
       if (known !== undefined) {
-        known.problem('BEGIN_REQUEST with an id that is in use')
+        if (known.end === undefined) known.problem('BEGIN_REQUEST with an id that is in use')
         this.#over(known, time)
       }
       this.#begin(connection, record, time)
     } else if (known === undefined) {
       // FastCGI 1.0, 3.3: what is left of a request that is over is ignored.
       if (direction === 'from') this.#problem(connection, `${typeName(record.type)} for request ${record.id}, which does not run`)
-    } else if (direction === 'to') known.input(record, contentAt, this.#room(known, record))
-    else {
-      known.output(record, contentAt, time)
-      if (record.type === Type.EndRequest) this.#over(known, time)
+    } else {
+      if (direction === 'to') known.input(record, contentAt, this.#room(known, record))
+      else if (known.end === undefined) known.output(record, contentAt, time)
+      else this.#problem(connection, `${typeName(record.type)} for request ${record.id} after its END_REQUEST`)
+      // An answer may be faster than the end of its request, which is then still followed to its own end.
+      if (known.end !== undefined && known.requestWhole) this.#over(known, time)
     }
   }
 
@@ -282,7 +285,7 @@ export class Tracker {
   }
 
   #over(running: Running, time: number): void {
-    running.ended = time
+    if (running.end === undefined) running.ended = time
     this.#running--
     this.#connections.get(running.connection)?.delete(running.id)
     if (this.#options.keep !== true) this.#used -= this.#bytes.get(running) ?? 0

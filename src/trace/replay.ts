@@ -10,7 +10,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { BodyComparison, DEFAULT_IGNORED, compareHeads } from './compare.ts'
 import type { Difference } from './compare.ts'
 import { Dialogue } from './dialogue.ts'
-import type { Reply } from './dialogue.ts'
+import type { Question, Reply } from './dialogue.ts'
 import { Tracker } from './exchange.ts'
 import type { Exchange } from './exchange.ts'
 import type { CaptureMeta } from './format.ts'
@@ -126,19 +126,18 @@ class Sender {
     if (why !== undefined) return { exchange, skipped: why, differences: [], masked }
     const { places, role, headLength, bodyLength } = exchange
     const comparison = this.#options.bodies === false ? undefined : new BodyComparison(this.#read(places.stdout, headLength), bodyLength)
-    const question = {
+    const question = (): Question => ({
       role,
       keep: this.#options.keep ?? false,
       variables,
-      stdin: this.#read(places.stdin),
-      data: this.#read(places.data),
-    }
+      ...(places.stdin.length > 0 && { stdin: this.#read(places.stdin) }),
+      ...(places.data.length > 0 && { data: this.#read(places.data) }),
+    })
     const dialogue = await this.#open()
-    let reply = await dialogue.ask(question, { body: (chunk) => comparison?.push(chunk) })
+    let reply = await dialogue.ask(question(), { body: (chunk) => comparison?.push(chunk) })
     // The application may have closed a kept connection since: that is no answer, and nothing was compared yet.
     if (reply.error?.code === 'UPSTREAM_TRUNCATED' && dialogue.questions > 1 && reply.bodyLength === 0 && reply.head === undefined) {
-      const again = { ...question, stdin: this.#read(places.stdin), data: this.#read(places.data) }
-      reply = await (await this.#open()).ask(again, { body: (chunk) => comparison?.push(chunk) })
+      reply = await (await this.#open()).ask(question(), { body: (chunk) => comparison?.push(chunk) })
     }
     const differences = compare(exchange, reply, this.#ignored)
     const body = await comparison?.finish()
