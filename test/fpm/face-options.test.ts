@@ -8,6 +8,9 @@ import { parseCommandLine } from '../../src/fpm/index.ts'
 import { has } from '../peers.ts'
 import { PHP_FPM, askOurs, askReal, differences } from './face.ts'
 
+const first = (text: string): string => text.split(' (built')[0]!
+const modules = (text: string): Set<string> => new Set(text.split('\n'))
+
 let folder: string
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'face-'))
@@ -73,14 +76,12 @@ describe.skipIf(!has(PHP_FPM))('php-fpm and this answer alike to', () => {
   test.each([['-v'], ['--version'], ['-v', '-x'], ['-tv']])('%j, but for the lines that say who speaks', async (...words: string[]) => {
     const [ours, real] = [await askOurs(words, folder), await askReal(words, folder)]
     expect(ours.exit).toBe(real.exit)
-    const first = (text: string): string => text.split(' (built')[0]!
     expect(first(ours.stdout)).toBe(first(real.stdout))
     expect(ours.stdout).toContain('Viaduct')
   })
 
   test('-m, but for extensions that only the other program was built with', async () => {
     const [ours, real] = [await askOurs(['-m'], folder), await askReal(['-m'], folder)]
-    const modules = (text: string): Set<string> => new Set(text.split('\n'))
     expect(ours.exit).toBe(0)
     expect([...modules(real.stdout)].filter((name) => !modules(ours.stdout).has(name))).toEqual([])
     expect(ours.stdout.split('\n').slice(0, 2)).toEqual(real.stdout.split('\n').slice(0, 2))

@@ -67,7 +67,7 @@ export async function startReal(config: string, files: Readonly<Record<string, s
   const main = join(folder, 'main.conf')
   writeFileSync(main, config.replaceAll('DIR', folder))
   for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content)
-  const child = spawn(which(PHP_FPM)!, ['-n', '-F', '-y', main], { stdio: ['ignore', 'ignore', 'ignore'] })
+  const child = spawn(which(PHP_FPM)!, ['-n', '-d', 'expose_php=0', '-F', '-y', main], { stdio: ['ignore', 'ignore', 'ignore'] })
   const exited = once(child, 'exit')
   const file = (name: string): string => readFileSync(join(folder, name), 'utf8')
   try {

@@ -131,7 +131,12 @@ export function accessFormatter(format: string): (record: AccessRecord) => Acces
   if ('fault' in parts) throw new Error(parts.fault)
   return (record) => {
     let line = ''
-    for (const part of parts) line += typeof part === 'string' ? part : escapeControls(part.code.value(record, part.modifier))
+    for (const part of parts) {
+      if (typeof part === 'string') line += part
+      // A time is in the operator's words.
+      else if (part.code.modifiers === 'time') line += part.code.value(record, part.modifier)
+      else line += escapeControls(part.code.value(record, part.modifier))
+    }
     return line.length <= ACCESS_LINE ? { line, cut: false } : { line: line.slice(0, ACCESS_LINE), cut: true }
   }
 }

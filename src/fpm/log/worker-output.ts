@@ -51,6 +51,11 @@ export class WorkerOutput {
     }
   }
 
+  /** Its request is over: a line without its line break ends here. */
+  endLine(): void {
+    this.#finish('')
+  }
+
   /** The stream is closed. Only a line without its line break is told of. */
   end(stream: WorkerStream): void {
     if (stream === this.#stream) this.#finish(this.#options.decorate ? ', pipe is closed' : '')

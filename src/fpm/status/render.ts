@@ -34,10 +34,11 @@ const TYPES: Readonly<Record<StatusFormat, HeaderList>> = {
 /** What a HEAD is told: PHP has not come to the format when it sends this. */
 const HEAD_TYPE: HeaderList = ['Content-type', 'text/html; charset=UTF-8']
 
-/** The format and whether processes are wanted: `?json&full`. */
+/** The format and whether processes are wanted: `?json&full`. php-fpm compares as many letters as the query has: `?j&f` is the same. */
 export function statusQuery(query: ByteString): { readonly format: StatusFormat; readonly full: boolean } {
-  const keys = new Set(query.split('&').map((pair) => decodeKey(pair.split('=', 1)[0]!)))
-  return { format: FORMATS.find((format) => keys.has(format)) ?? 'text', full: keys.has('full') }
+  const keys = query.split('&').map((pair) => decodeKey(pair.split('=', 1)[0]!).split('[', 1)[0]!)
+  const asked = (word: string): boolean => keys.some((key) => key !== '' && word.startsWith(key))
+  return { format: FORMATS.find(asked) ?? 'text', full: asked('full') }
 }
 
 function decodeKey(text: string): string {
