@@ -8,6 +8,7 @@ import { accessSync, chmodSync, constants, mkdirSync, mkdtempSync, openSync, clo
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const root = process.getuid?.() === 0
@@ -144,6 +145,17 @@ ${pool}
     address: { path },
     log: join(folder, `${name}.out`),
   })
+}
+
+/** Viaduct as users start it, with one application: the one that `application` says in the words of a configuration. */
+export async function startViaduct({ folder, application, name = 'viaduct' }) {
+  const port = await freePort()
+  const config = join(folder, `${name}.config.json`)
+  const logs = { access: 'off' }
+  const sites = [{ routes: [{ application: 'one' }] }]
+  writeFileSync(config, JSON.stringify({ listeners: [`127.0.0.1:${port}`], applications: { one: application }, sites, logs }))
+  const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+  return await startPeer(name, process.execPath, [main, 'serve', '-c', config], { address: { port }, log: join(folder, `${name}.log`) })
 }
 
 /** nginx on a free port. `server` is the inside of its server block, `http` of its http block. */

@@ -5,7 +5,17 @@
 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { freePort, lighttpdPhp, startApache, startFcgiwrap, startLighttpd, startNginx, startPeer, startPhpFpm } from './peers.mjs'
+import {
+  freePort,
+  lighttpdPhp,
+  startApache,
+  startFcgiwrap,
+  startLighttpd,
+  startNginx,
+  startPeer,
+  startPhpFpm,
+  startViaduct,
+} from './peers.mjs'
 
 const here = (file) => fileURLToPath(new URL(file, import.meta.url))
 
@@ -98,10 +108,9 @@ async function bareNode({ folder, site, file }) {
 
 /** One FastCGI program in C in a pool of Viaduct's, behind its own HTTP door. */
 async function viaductProgram({ folder, site, workers }) {
-  const port = await freePort()
-  const args = [here('program.mjs'), String(port), join(site, 'hello-fcgi'), String(workers)]
-  const peer = await startPeer('viaduct-program', process.execPath, args, { address: { port }, log: join(folder, 'viaduct-program.log') })
-  return together(port, peer)
+  const application = { kind: 'fcgi-program', command: join(site, 'hello-fcgi'), workers }
+  const peer = await startViaduct({ folder, application, name: 'viaduct-program' })
+  return together(peer.address.port, peer)
 }
 
 /** The same program, started and spoken to by lighttpd itself. */

@@ -8,9 +8,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { freePort, requireProgram, startNginx, startPeer, temporaryFolder } from './peers.mjs'
+import { freePort, requireProgram, startNginx, startPeer, startViaduct, temporaryFolder } from './peers.mjs'
 import { caseTable } from './report.mjs'
 import { stopLoad, wrk, wrkScript } from './wrk.mjs'
 
@@ -44,19 +43,7 @@ const cases = [
 ]
 
 async function viaduct({ folder, app, workers }) {
-  const port = await freePort()
-  const front = fileURLToPath(new URL('wsgi-front.mjs', import.meta.url))
-  // The settings of a front of the command line.
-  const args = [
-    '--max-semi-space-size=16',
-    '--no-parallel-scavenge',
-    front,
-    String(port),
-    join(folder, app, 'wsgi.py'),
-    PYTHON,
-    String(workers),
-  ]
-  return [await startPeer('viaduct', process.execPath, args, { address: { port }, log: join(folder, 'viaduct.log') })]
+  return [await startViaduct({ folder, application: { kind: 'wsgi', root: join(folder, app), python: PYTHON, workers } })]
 }
 
 const uwsgiArgs = ({ folder, app, workers }) => {
