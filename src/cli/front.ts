@@ -5,5 +5,6 @@ import { earlySignals } from './early.ts'
 
 const { runFront } = await import('../runtime/index.ts')
 const { buildFront } = await import('./site.ts')
-runFront({ build: buildFront })
+const { isAppRunning } = await import('../node/index.ts')
+runFront({ build: buildFront, owned: isAppRunning })
 earlySignals()

@@ -21,6 +21,11 @@ export function runAs<Result>(owner: Owner, run: () => Result): Result {
   return owners.run(owner, run)
 }
 
+/** Whether what runs now is an app's: an error that is thrown here is logged and ends its request. */
+export function isAppRunning(): boolean {
+  return guards > 0 && owners.getStore() !== undefined
+}
+
 /** From here until the function that it returns is called, what an owner's code throws is logged and ends its request alone. */
 export function guardUncaught(): () => void {
   if (guards++ === 0) process.on('uncaughtException', onUncaught)

@@ -55,6 +55,8 @@ export interface FrontParts {
 export interface FrontOptions {
   /** Makes the parts of what the supervisor sent as `spec`. What it rejects with reaches the supervisor's log. */
   build(spec: unknown, context: FrontContext): Promise<FrontParts>
+  /** Whether an error that nobody caught is somebody's who looks after it. Asked in the turn in which it is thrown. Else it ends the front. */
+  owned?(): boolean
 }
 
 /** Runs this process as a front. It ends by process.exit. */
@@ -64,8 +66,10 @@ export function runFront(options: FrontOptions): void {
   const front = new Front(options)
   process.on('message', (message) => front.hear(message as ToFront))
   process.on('disconnect', () => void front.leave(ORPHAN_GRACE))
-  process.on('uncaughtException', (error) => front.crash(error))
-  process.on('unhandledRejection', (error) => front.crash(error))
+  // Rejections without a handler come here too: node throws them.
+  process.on('uncaughtException', (error) => {
+    if (options.owned?.() !== true) front.crash(error)
+  })
 }
 
 class Front {
