@@ -227,7 +227,7 @@ describe('CGI', () => {
 
 describe.skipIf(!has('python3'))('Python', () => {
   test('is an application that stays, and sees its mount, its path and its query', async () => {
-    const pages = []
+    const pages: string[] = []
     for (let i = 0; i < 8; i++) pages.push((await get('/python/?a=%3Cb%3E')).text)
     expect(['SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING'].map((name) => cell(pages[0]!, name))).toEqual(['/python', '/', 'a=%3Cb%3E'])
     const processes = new Set(pages.map((page) => cell(page, 'Process')))
@@ -251,7 +251,7 @@ describe.skipIf(!has('python3'))('Python', () => {
 
 describe('a FastCGI program', () => {
   test('remembers what it has answered, and is told its path', async () => {
-    const pages = []
+    const pages: string[] = []
     for (let i = 0; i < 3; i++) pages.push((await get('/counter.fcgi/a%20b?<x>')).text)
     expect(new Set(pages.map((page) => cell(page, 'Process'))).size).toBe(1)
     const answered = pages.map((page) => Number(cell(page, 'Requests it has answered')))
