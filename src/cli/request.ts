@@ -3,7 +3,7 @@
 import { describe, isToken, toByteString } from '../core/index.ts'
 import type { Address, ByteString, CgiHead } from '../core/index.ts'
 import { Role } from '../fastcgi/index.ts'
-import { Dialogue, requestVariables } from '../trace/index.ts'
+import { Dialogue, requestVariables, wasClosedBefore } from '../trace/index.ts'
 import type { Ear, Question, Reply } from '../trace/index.ts'
 import { UsageError, parseChoice, parseSeconds, parseWhole } from './arguments.ts'
 import type { Parsed } from './arguments.ts'
@@ -151,8 +151,7 @@ class Asker {
       const kept = dialogue?.open === true
       if (!kept) dialogue = await this.#open()
       let reply = await this.#ask(dialogue!, {})
-      // Closed since the last answer, which an application may do at any time.
-      const stale = kept && reply.error?.code === 'UPSTREAM_TRUNCATED' && reply.headTime === undefined
+      const stale = wasClosedBefore(dialogue!, this.#question(), reply)
       if (stale) reply = await this.#ask((dialogue = await this.#open()), {})
       const fresh = !kept || stale
       if (fresh) connections++
@@ -176,11 +175,14 @@ class Asker {
     })
   }
 
+  /** Without its bodies. */
+  #question(): Question {
+    return { role: this.#options.role, keep: this.#options.keep, variables: this.#variables }
+  }
+
   async #ask(dialogue: Dialogue, ear: Ear): Promise<Reply> {
-    const question: Question = {
-      role: this.#options.role,
-      keep: this.#options.keep,
-      variables: this.#variables,
+    const question = {
+      ...this.#question(),
       ...(this.#body !== undefined && { stdin: this.#body.read() }),
       ...(this.#data !== undefined && { data: this.#data.read() }),
     }

@@ -4,6 +4,7 @@ import { BodyComparison, compareHeads } from './compare.ts'
 import type { Difference } from './compare.ts'
 
 const same = (): boolean => false
+const ignored = (name: string): boolean => name.toLowerCase() === 'date'
 
 describe('heads', () => {
   test.each<[string, string, readonly Difference[]]>([
@@ -21,23 +22,22 @@ describe('heads', () => {
   })
 
   test('may differ where they are told to', () => {
-    const ignored = (name: string): boolean => name.toLowerCase() === 'date'
     expect(compareHeads(parseHead('A: b\nDate: 1\n\n'), parseHead('A: b\ndate: 2\n\n'), ignored)).toEqual([])
     expect(compareHeads(parseHead('A: b\n\n'), parseHead('A: b\ndate: 2\n\n'), ignored)).toEqual([])
   })
 })
 
+async function* pieces(text: string, size: number): AsyncGenerator<Buffer> {
+  for (let at = 0; at < text.length; at += size) yield Buffer.from(text.slice(at, at + size))
+}
+
+async function compare(from: string, to: string, sizes: readonly [number, number]): Promise<Difference | undefined> {
+  const comparison = new BodyComparison(pieces(from, sizes[0]), from.length)
+  for await (const chunk of pieces(to, sizes[1])) await comparison.push(chunk)
+  return comparison.finish()
+}
+
 describe('bodies', () => {
-  async function* pieces(text: string, size: number): AsyncGenerator<Buffer> {
-    for (let at = 0; at < text.length; at += size) yield Buffer.from(text.slice(at, at + size))
-  }
-
-  async function compare(from: string, to: string, sizes: readonly [number, number]): Promise<Difference | undefined> {
-    const comparison = new BodyComparison(pieces(from, sizes[0]), from.length)
-    for await (const chunk of pieces(to, sizes[1])) await comparison.push(chunk)
-    return comparison.finish()
-  }
-
   const long = 'The quick brown fox jumps over the lazy dog. '.repeat(5)
   const cuts: readonly (readonly [number, number])[] = [1, 2, 7, 64, 1000].flatMap((a) => [1, 3, 8, 1000].map((b) => [a, b] as const))
 

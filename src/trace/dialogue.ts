@@ -235,6 +235,18 @@ export class Dialogue {
   }
 }
 
+/** RFC 9110, 9.2.2. */
+const IDEMPOTENT: ReadonlySet<ByteString | undefined> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
+
+/**
+ * Whether this is no answer, but the sign that a kept connection had been closed since the last one: the question may be asked once more
+ * on a new one. What must not be done twice is not: the application may have died of it.
+ */
+export function wasClosedBefore(dialogue: Dialogue, { variables }: Question, { error, head, stderrLength }: Reply): boolean {
+  if (dialogue.questions < 2 || error?.code !== 'UPSTREAM_TRUNCATED' || head !== undefined || stderrLength > 0) return false
+  return IDEMPOTENT.has(variables[variables.indexOf('REQUEST_METHOD') + 1])
+}
+
 /** One answer, as far as it has come. */
 class Answer {
   readonly #ear: Ear

@@ -9,7 +9,7 @@ import { parseAddress } from '../fastcgi/index.ts'
 import type { FileHandle } from 'node:fs/promises'
 import { BodyComparison, DEFAULT_IGNORED, compareHeads } from './compare.ts'
 import type { Difference } from './compare.ts'
-import { Dialogue } from './dialogue.ts'
+import { Dialogue, wasClosedBefore } from './dialogue.ts'
 import type { Question, Reply } from './dialogue.ts'
 import { Tracker } from './exchange.ts'
 import type { Exchange } from './exchange.ts'
@@ -135,8 +135,7 @@ class Sender {
     })
     const dialogue = await this.#open()
     let reply = await dialogue.ask(question(), { body: (chunk) => comparison?.push(chunk) })
-    // The application may have closed a kept connection since: that is no answer, and nothing was compared yet.
-    if (reply.error?.code === 'UPSTREAM_TRUNCATED' && dialogue.questions > 1 && reply.bodyLength === 0 && reply.head === undefined) {
+    if (wasClosedBefore(dialogue, question(), reply)) {
       reply = await (await this.#open()).ask(question(), { body: (chunk) => comparison?.push(chunk) })
     }
     const differences = compare(exchange, reply, this.#ignored)
