@@ -6,13 +6,14 @@
 // Where other requests share the connection, it takes no new ones and ends like that when they have ended.
 
 import type { Socket } from 'node:net'
-import { GatewayError, describe } from '../core/index.ts'
+import { describe } from '../core/index.ts'
 import type { ByteString } from '../core/index.ts'
 import { RecordDecoder } from './decoder.ts'
 import { decodeGetValues, encodeGetValuesResult, encodeUnknownType } from './management.ts'
 import { ProtocolStatus, Type, endRequest, protocolError, readBeginRequest } from './record.ts'
 import type { BeginRequest } from './record.ts'
 import type { ServerDoor } from './server-door.ts'
+import { gone, inTheWay, late, stalled, unexpected } from './server-errors.ts'
 import { ServerExchange } from './server-exchange.ts'
 
 /** Bytes that may wait for the web server before sources are told to stop. */
@@ -251,7 +252,12 @@ export class ServerConnection {
       this.close(gone())
     } else if (exchange.heldAt !== undefined) {
       if (tick - exchange.heldAt > ticks(limits.bodyTimeout)) this.close(late(limits.bodyTimeout))
-    } else exchange.inputs.expire(tick - ticks(limits.bodyTimeout), () => late(limits.bodyTimeout))
+    } else {
+      const { inputs } = exchange
+      inputs.expire(tick - ticks(limits.bodyTimeout), () => late(limits.bodyTimeout))
+      if (this.#active.size > 1)
+        inputs.relieve(limits.bodyMemory, tick, tick - ticks(limits.stallTimeout), () => inTheWay(limits.stallTimeout))
+    }
   }
 
   // ---- the end
@@ -307,26 +313,4 @@ export class ServerConnection {
       exchange.leave()
     }
   }
-}
-
-function unexpected(type: number, id: number): GatewayError {
-  return protocolError(`a record of type ${type} from a web server (request ${id})`)
-}
-
-function gone(): GatewayError {
-  return new GatewayError('CLIENT_GONE', { status: 499, message: 'fastcgi: the web server has closed the connection' })
-}
-
-function late(timeout: number): GatewayError {
-  return new GatewayError('TIMEOUT', {
-    status: 408,
-    message: `fastcgi: no byte of the request body came for limits.bodyTimeout = ${timeout} ms`,
-  })
-}
-
-function stalled(timeout: number): GatewayError {
-  return new GatewayError('CLIENT_GONE', {
-    status: 499,
-    message: `fastcgi: the web server took nothing of its answers for limits.writeTimeout = ${timeout} ms`,
-  })
 }

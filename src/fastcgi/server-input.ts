@@ -32,6 +32,8 @@ export class InputBody {
   /** What this socket read has brought so far. */
   #pieces: Uint8Array[] = []
   #received = 0
+  /** While it keeps others waiting: what was left when its reader last took something, and when that was. */
+  #held: { readonly buffered: number; readonly tick: number } | undefined
   /** Whatever still comes, nobody gets it. */
   #deaf = false
 
@@ -92,6 +94,17 @@ export class InputBody {
 
   holdsUp(share: number): boolean {
     return this.full && this.channel.buffered >= share
+  }
+
+  /** Fails if its reader has taken nothing since before `tick` while others wait for it. To be called at each sweep; `now` is its tick. */
+  relieve(share: number, now: number, tick: number, error: () => GatewayError): void {
+    const { buffered } = this.channel
+    if (!this.holdsUp(share)) this.#held = undefined
+    else if (this.#held === undefined || buffered < this.#held.buffered) this.#held = { buffered, tick: now }
+    else if (this.#held.tick < tick) {
+      this.fail(error())
+      this.#owner.pace()
+    }
   }
 
   /** Fails if somebody waits, and the web server was free to give but has not since before `tick`. */

@@ -65,6 +65,12 @@ export class Inputs {
     return this.stdin?.holdsUp(share) === true || this.data?.input.holdsUp(share) === true
   }
 
+  /** Fails what has kept others waiting since before `tick`. */
+  relieve(share: number, now: number, tick: number, error: () => GatewayError): void {
+    this.stdin?.relieve(share, now, tick, error)
+    this.data?.input.relieve(share, now, tick, error)
+  }
+
   /** Fails what somebody waits for, if nothing of it has come since before `tick`. */
   expire(tick: number, error: () => GatewayError): void {
     this.stdin?.expire(tick, error)

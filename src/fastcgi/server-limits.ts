@@ -18,6 +18,8 @@ export interface FastCgiServerLimits {
    * control: beyond it the whole connection waits. A request that is alone waits after 64 KiB. Default 1 MiB.
    */
   readonly bodyMemory: number
+  /** Milliseconds that a reader which takes nothing may keep the connection waiting for others; then its body fails with 503. Default 10,000. */
+  readonly stallTimeout: number
   /** Milliseconds from BEGIN_REQUEST until all variables are there; then the connection is closed. Default 30,000. */
   readonly paramsTimeout: number
   /** Milliseconds between two pieces of a request body that somebody reads; then the body fails with 408. Default 60,000. */
@@ -37,6 +39,7 @@ const serverLimits: FastCgiServerLimits = {
   pairs: 2048,
   body: 0,
   bodyMemory: 1024 ** 2,
+  stallTimeout: 10_000,
   paramsTimeout: 30_000,
   bodyTimeout: 60_000,
   writeTimeout: 60_000,
@@ -66,6 +69,7 @@ export function resolveServerLimits(given: Partial<FastCgiServerLimits> = {}): F
 
 /** How often the one sweep over all connections comes by: twice within the shortest deadline, at most once a second. */
 export function serverSweep(limits: FastCgiServerLimits): number {
-  const { paramsTimeout, bodyTimeout, abortTimeout, idleTimeout } = limits
-  return Math.max(10, Math.min(1000, Math.floor(Math.min(paramsTimeout, bodyTimeout, abortTimeout, idleTimeout || paramsTimeout) / 2)))
+  const { paramsTimeout, bodyTimeout, stallTimeout, abortTimeout, idleTimeout } = limits
+  const shortest = Math.min(paramsTimeout, bodyTimeout, stallTimeout, abortTimeout, idleTimeout || paramsTimeout)
+  return Math.max(10, Math.min(1000, Math.floor(shortest / 2)))
 }

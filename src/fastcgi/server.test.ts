@@ -207,6 +207,34 @@ describe('an answer', () => {
     expect(pulled).toBeLessThan(40)
   })
 
+  test('takes its turn with 199 others, and none is made faster than it is taken', async () => {
+    const size = 65_536
+    const total = 10
+    let made = 0
+    const { server } = await serve((request) => ({
+      status: 200,
+      headers: [],
+      body: streamOf(
+        (function* () {
+          for (let i = 0; i < total; i++, made++) yield Buffer.alloc(size, request.queryString)
+        })(),
+      ),
+    }))
+    const peer = new Peer(server)
+    peer.socket.pause()
+    for (let id = 1; id <= 200; id++) peer.send(get(id, { QUERY_STRING: String.fromCharCode(64 + (id % 60)) }))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    // A piece that is there for each of them, one that was taken, and what the kernel's buffers hold.
+    expect(made).toBeLessThan(200 * 2 + 30)
+    peer.socket.resume()
+    for (let id = 1; id <= 200; id++) {
+      const body = bodyOf(await peer.ended(id))
+      expect(body.length).toBe(size * total)
+      expect(body === String.fromCharCode(64 + (id % 60)).repeat(size * total), String(id)).toBe(true)
+      peer.replies.delete(id)
+    }
+  })
+
   test('goes on with work that it does not wait for, which close waits for', async () => {
     let finish!: () => void
     let finished = false
@@ -310,6 +338,38 @@ describe('a request body', () => {
     for (let i = 0; i < 100; i++) peer.send(stdin(1, Buffer.alloc(60_000)))
     await new Promise((resolve) => setTimeout(resolve, 100))
     expect(bodies[0]!.buffered).toBeLessThan(500_000 + 200_000)
+  })
+
+  test('that nobody reads does not keep 199 others from ending', async () => {
+    let stalled: Channel | undefined
+    let failure: unknown
+    const bodyMemory = 500_000
+    const { server } = await serve(
+      async (request) => {
+        if (request.queryString !== 'stalled') return text(200, `${request.queryString} ${(await collect(request.body)).length}`)
+        stalled = request.body as Channel
+        await new Promise((resolve) => request.signal.addEventListener('abort', resolve))
+        failure = await collect(request.body).catch((error: unknown) => error)
+        return empty(200)
+      },
+      { limits: { bodyMemory, stallTimeout: 200 } },
+    )
+    const peer = new Peer(server)
+    peer.send(begin(200), params(200, { CONTENT_LENGTH: '20000000', QUERY_STRING: 'stalled' }))
+    let most = 0
+    const watching = setInterval(() => (most = Math.max(most, stalled?.buffered ?? 0)), 1)
+    closers.push(() => clearInterval(watching))
+    for (let id = 1; id < 200; id++) {
+      peer.send(begin(id), params(id, { QUERY_STRING: String(id), CONTENT_LENGTH: '3000' }), stdin(200, Buffer.alloc(60_000)))
+      peer.send(stdin(id, Buffer.alloc(3000)), stdin(id))
+    }
+    for (let id = 1; id < 200; id++) expect(bodyOf(await peer.ended(id))).toBe(`${id} 3000`)
+    // What one socket read brings may come on top.
+    expect(most).toBeGreaterThan(bodyMemory - 65_536)
+    expect(most).toBeLessThan(bodyMemory + 2 * 65_536)
+    peer.send(record(ABORT_REQUEST, 200))
+    await peer.ended(200)
+    expect(failure).toMatchObject({ code: 'TIMEOUT', status: 503 })
   })
 
   test('over the limit is 413, announced or not', async () => {

@@ -1,0 +1,33 @@
+// What a web server, or whoever reads what it sends, did wrong or not in time.
+
+import { GatewayError } from '../core/index.ts'
+import { protocolError } from './record.ts'
+
+export function unexpected(type: number, id: number): GatewayError {
+  return protocolError(`a record of type ${type} from a web server (request ${id})`)
+}
+
+export function gone(): GatewayError {
+  return new GatewayError('CLIENT_GONE', { status: 499, message: 'fastcgi: the web server has closed the connection' })
+}
+
+export function late(timeout: number): GatewayError {
+  return new GatewayError('TIMEOUT', {
+    status: 408,
+    message: `fastcgi: no byte of the request body came for limits.bodyTimeout = ${timeout} ms`,
+  })
+}
+
+export function inTheWay(timeout: number): GatewayError {
+  return new GatewayError('TIMEOUT', {
+    status: 503,
+    message: `fastcgi: nobody read a request body for limits.stallTimeout = ${timeout} ms while other requests on its connection waited`,
+  })
+}
+
+export function stalled(timeout: number): GatewayError {
+  return new GatewayError('CLIENT_GONE', {
+    status: 499,
+    message: `fastcgi: the web server took nothing of its answers for limits.writeTimeout = ${timeout} ms`,
+  })
+}
