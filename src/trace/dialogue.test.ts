@@ -6,7 +6,8 @@ import { close, expectClose, expectParams, expectRequest, gate, reset, scripted,
 import type { Step } from '../../test/scripted.ts'
 import { Role } from '../fastcgi/index.ts'
 import { Dialogue } from './dialogue.ts'
-import type { Question, Reply } from './dialogue.ts'
+import type { Question } from './dialogue.ts'
+import type { Reply } from './hearing.ts'
 import { typeName } from './record.ts'
 
 const page: Question = { role: Role.Responder, keep: false, variables: ['REQUEST_METHOD', 'GET', 'SCRIPT_FILENAME', '/a.php'] }

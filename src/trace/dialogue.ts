@@ -6,16 +6,15 @@
 
 import type { Socket } from 'node:net'
 import { GatewayError } from '../core/index.ts'
-import type { Address, ByteString, CgiHead } from '../core/index.ts'
-import { Role, Type, connect, encodeRequest, formatAddress, readEndRequest, record } from '../fastcgi/index.ts'
-import type { EndRequest } from '../fastcgi/index.ts'
-import { AnswerReader } from './answer.ts'
-import { RecordScanner, statusName, typeName } from './record.ts'
+import type { Address, ByteString } from '../core/index.ts'
+import { Role, Type, connect, encodeRequest, formatAddress, record } from '../fastcgi/index.ts'
+import { Hearing, REQUEST_ID } from './hearing.ts'
+import type { Ear, Reply } from './hearing.ts'
+import { RecordScanner } from './record.ts'
 import type { Direction, TraceRecord } from './record.ts'
 
 /** The largest content that needs no padding. */
 const FULL_CONTENT = 65_528
-const ID = 1
 
 export interface Question {
   readonly role: number
@@ -26,28 +25,6 @@ export interface Question {
   readonly stdin?: AsyncIterable<Uint8Array>
   /** Of the filter role. */
   readonly data?: AsyncIterable<Uint8Array>
-}
-
-/** Hears the answer while it comes. Views: copy what is to be kept. */
-export interface Ear {
-  head?(head: CgiHead): void
-  /** Nothing more is read until the promise is kept. */
-  body?(chunk: Buffer): void | Promise<void>
-  stderr?(chunk: Buffer): void
-}
-
-/** What came of a question. Times are milliseconds since it was asked, undefined for what never came. */
-export interface Reply {
-  readonly head: CgiHead | undefined
-  readonly bodyLength: number
-  readonly stderrLength: number
-  readonly end: EndRequest | undefined
-  /** Why the answer is none, or not whole. */
-  readonly error: GatewayError | undefined
-  /** What is odd about it, and does no harm. */
-  readonly oddities: readonly string[]
-  readonly headTime: number | undefined
-  readonly time: number
 }
 
 export interface DialogueOptions {
@@ -106,9 +83,9 @@ export class Dialogue {
 
   /** Never rejects for what the application does: that is `error` of the reply. It does for a body of ours that cannot be read. */
   async ask(question: Question, ear: Ear = {}): Promise<Reply> {
-    const answer = new Answer(ear, this.peer)
+    const answer = new Hearing(ear, this.peer)
     this.questions++
-    const head = encodeRequest(ID, question.role as Role, question.keep, (emit) => {
+    const head = encodeRequest(REQUEST_ID, question.role as Role, question.keep, (emit) => {
       const { variables } = question
       for (let i = 0; i < variables.length; i += 2) emit(variables[i]!, variables[i + 1]!)
     })
@@ -125,21 +102,21 @@ export class Dialogue {
       this.#rest()
       if (answer.error !== undefined || !answer.asked || !question.keep) this.close()
     }
-    return answer.reply(question)
+    return answer.reply(question.variables)
   }
 
   // ---- out
 
-  async #send(head: ByteString, question: Question, answer: Answer): Promise<void> {
+  async #send(head: ByteString, question: Question, answer: Hearing): Promise<void> {
     try {
       // In one write where it is all: an application may answer before it has read the end of a body that it does not want.
       this.#socket.cork()
       this.#write(head)
-      if (question.stdin === undefined) this.#write(record(Type.Stdin, ID, ''))
+      if (question.stdin === undefined) this.#write(record(Type.Stdin, REQUEST_ID, ''))
       this.#socket.uncork()
       if (question.stdin !== undefined) await this.#stream(Type.Stdin, question.stdin, answer)
       if (question.data !== undefined) await this.#stream(Type.Data, question.data, answer)
-      else if (question.role === Role.Filter) this.#write(record(Type.Data, ID, ''))
+      else if (question.role === Role.Filter) this.#write(record(Type.Data, REQUEST_ID, ''))
       answer.asked = !answer.over
     } catch (error) {
       // Ours: half a request cannot be taken back.
@@ -148,16 +125,16 @@ export class Dialogue {
     }
   }
 
-  async #stream(type: number, source: AsyncIterable<Uint8Array>, answer: Answer): Promise<void> {
+  async #stream(type: number, source: AsyncIterable<Uint8Array>, answer: Hearing): Promise<void> {
     for await (const chunk of source) {
       const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
       for (let at = 0; at < bytes.length; at += FULL_CONTENT) {
         // An application may answer before it has read everything: a filter from its cache, a page that refuses an upload.
         if (answer.over || !this.#socket.writable) return
-        if (!this.#write(record(type, ID, bytes.toString('latin1', at, at + FULL_CONTENT)))) await this.#drained(answer)
+        if (!this.#write(record(type, REQUEST_ID, bytes.toString('latin1', at, at + FULL_CONTENT)))) await this.#drained(answer)
       }
     }
-    if (!answer.over && this.#socket.writable) this.#write(record(type, ID, ''))
+    if (!answer.over && this.#socket.writable) this.#write(record(type, REQUEST_ID, ''))
   }
 
   #write(wire: ByteString): boolean {
@@ -169,7 +146,7 @@ export class Dialogue {
     return this.#socket.write(wire, 'latin1')
   }
 
-  #drained(answer: Answer): Promise<void> {
+  #drained(answer: Hearing): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
         this.#socket.off('drain', done).off('close', done)
@@ -182,7 +159,7 @@ export class Dialogue {
 
   // ---- in
 
-  async #receive(answer: Answer): Promise<void> {
+  async #receive(answer: Hearing): Promise<void> {
     while (answer.end === undefined) {
       this.#wait()
       const bytes = await this.#read(answer)
@@ -197,7 +174,7 @@ export class Dialogue {
     answer.whenOver?.()
   }
 
-  async #read(answer: Answer): Promise<Buffer> {
+  async #read(answer: Hearing): Promise<Buffer> {
     let cause: unknown
     try {
       const read = await this.#reads.next()
@@ -245,90 +222,6 @@ const IDEMPOTENT: ReadonlySet<ByteString | undefined> = new Set(['GET', 'HEAD', 
 export function wasClosedBefore(dialogue: Dialogue, { variables }: Question, { error, head, stderrLength }: Reply): boolean {
   if (dialogue.questions < 2 || error?.code !== 'UPSTREAM_TRUNCATED' || head !== undefined || stderrLength > 0) return false
   return IDEMPOTENT.has(variables[variables.indexOf('REQUEST_METHOD') + 1])
-}
-
-/** One answer, as far as it has come. */
-class Answer {
-  readonly #ear: Ear
-  readonly #peer: string
-  readonly #started = performance.now()
-  readonly #reader = new AnswerReader()
-  readonly #oddities: string[] = []
-  error: GatewayError | undefined
-  end: EndRequest | undefined
-  bodyLength = 0
-  stderrLength = 0
-  /** All of the question was sent. */
-  asked = false
-  /** Nobody waits for more of it. */
-  over = false
-  whenOver: (() => void) | undefined
-  #headTime: number | undefined
-
-  constructor(ear: Ear, peer: string) {
-    this.#ear = ear
-    this.#peer = peer
-  }
-
-  async take({ type, id, content, length }: TraceRecord): Promise<void> {
-    if (this.end !== undefined) this.#odd(`${typeName(type)} after END_REQUEST`)
-    else if (id !== ID) this.#odd(`${typeName(type)} with request id ${id}`)
-    else if (type === Type.Stdout) await this.#stdout(content)
-    else if (type === Type.Stderr) {
-      this.stderrLength += length
-      if (length > 0) this.#ear.stderr?.(content)
-    } else if (type !== Type.EndRequest) this.#odd(`${typeName(type)} from an application`)
-    else this.end = readEndRequest(content, 0, length)
-  }
-
-  async #stdout(content: Buffer): Promise<void> {
-    const before = this.#reader.head
-    const head = this.#reader.push(content)
-    if (before === undefined && this.#reader.head !== undefined) {
-      this.#headTime = performance.now() - this.#started
-      this.#ear.head?.(this.#reader.head)
-    }
-    if (head === content.length) return
-    this.bodyLength += content.length - head
-    await this.#ear.body?.(content.subarray(head))
-  }
-
-  #odd(fact: string): void {
-    if (this.#oddities.length < 16 && !this.#oddities.includes(fact)) this.#oddities.push(fact)
-  }
-
-  reply({ variables }: Question): Reply {
-    const { head } = this.#reader
-    return {
-      head,
-      bodyLength: this.bodyLength,
-      stderrLength: this.stderrLength,
-      end: this.end,
-      error: this.error ?? this.#fault(variables),
-      oddities: this.#oddities,
-      headTime: this.#headTime,
-      time: performance.now() - this.#started,
-    }
-  }
-
-  /** What a web server would make a 502 of, or a 503. */
-  #fault(variables: readonly ByteString[]): GatewayError | undefined {
-    const { head, problem } = this.#reader
-    const protocolStatus = this.end?.protocolStatus ?? 0
-    if (protocolStatus !== 0)
-      return new GatewayError('UNAVAILABLE', {
-        status: 503,
-        message: `fastcgi: ${this.#peer} refused the request: ${statusName(protocolStatus)}`,
-      })
-    if (head === undefined) {
-      const why = problem ?? (this.#reader.headLength === 0 ? 'it has not a byte' : 'it ends before the blank line after its head')
-      return new GatewayError('UPSTREAM_HEAD', { status: 502, message: `fastcgi: the answer of ${this.#peer} has no valid head: ${why}` })
-    }
-    const bodyless = head.status === 304 || variables[variables.indexOf('REQUEST_METHOD') + 1] === 'HEAD'
-    if (head.contentLength === undefined || bodyless || head.contentLength === this.bodyLength) return undefined
-    const message = `fastcgi: ${this.#peer} announced ${head.contentLength} bytes of body and sent ${this.bodyLength}`
-    return new GatewayError('UPSTREAM_TRUNCATED', { status: 502, message })
-  }
 }
 
 function foreign(bytes: Buffer, peer: string): GatewayError {
