@@ -188,7 +188,12 @@ export function checkOptions(options: FastCgiOptions): void {
   }
   wholeNumber('connections', options.connections ?? 8, 1)
   wholeNumber('retries', options.retries ?? 0, 0)
-  if (options.multiplex !== undefined && options.multiplex !== false && options.keep === false) {
+  const { multiplex = false } = options
+  if (typeof multiplex === 'object') {
+    const requests = wholeNumber('multiplex.requests', multiplex.requests ?? 1, 1)
+    if (requests > 65_535) throw configError(`multiplex.requests: ids are 16 bits, got ${requests}`)
+  }
+  if (multiplex !== false && options.keep === false) {
     throw configError('multiplex and keep: false: a connection for one request has no place for a second')
   }
 }

@@ -13,8 +13,11 @@ import type { FastCgiBackend, FastCgiLimits, FastCgiOptions, UpstreamOptions, Up
 import { connect, formatAddress, parseTarget } from './connect.ts'
 import type { TlsOptions } from './connect.ts'
 import { ConnectionQueue } from './connection-queue.ts'
+import { MuxConnections } from './connections-mux.ts'
 import { Connections } from './connections.ts'
+import type { ConnectionsOptions } from './connections.ts'
 import { clientClosed } from './failures.ts'
+import { getValues } from './get-values.ts'
 import type { Lane, Lanes, Waiters } from './lanes.ts'
 import { encodeRequest } from './params.ts'
 import { Role } from './record.ts'
@@ -124,16 +127,37 @@ export class Client implements UpstreamsOwner {
   }
 
   #connections(address: Address, tls: TlsOptions | undefined, max: number, waiters: Waiters): Lanes {
+    return new Connections(this.#connecting(address, tls, max), waiters)
+  }
+
+  #connecting(address: Address, tls: TlsOptions | undefined, max: number): ConnectionsOptions {
     const { idleTimeout = 15_000, log } = this.options
     const connectTimeout = this.#connectTimeout
-    const own = { address, max, connectTimeout, idleTimeout, ...(tls !== undefined && { tls }), ...(log !== undefined && { log }) }
-    return new Connections(own, waiters)
+    return { address, max, connectTimeout, idleTimeout, ...(tls !== undefined && { tls }), ...(log !== undefined && { log }) }
   }
 
   // ---- for the hosts
 
   open(spec: HostSpec, waiters: Waiters): Lanes | Promise<Lanes> {
-    return this.#connections(spec.address, this.#tlsOf(spec), spec.connections, waiters)
+    const { multiplex = false } = this.options
+    const one = (): Lanes => this.#connections(spec.address, this.#tlsOf(spec), spec.connections, waiters)
+    if (multiplex === false) return one()
+    const { ask = false, requests = 100, memory = 262_144, file = 67_108_864, directory } = multiplex === true ? {} : multiplex
+    const several = (most: number): Lanes =>
+      new MuxConnections(
+        {
+          ...this.#connecting(spec.address, this.#tlsOf(spec), spec.connections),
+          requests: Math.min(requests, most),
+          spill: { memory, file, ...(directory !== undefined && { directory }) },
+        },
+        waiters,
+      )
+    if (!ask) return several(65_535)
+    return getValues(spec.address, Math.min(1000, this.#connectTimeout), undefined, this.#tlsOf(spec)).then(
+      (values) => (values.get('FCGI_MPXS_CONNS') === '1' ? several(Number(values.get('FCGI_MAX_REQS')) || 65_535) : one()),
+      // Many do not answer at all: those cannot.
+      one,
+    )
   }
 
   async check(spec: HostSpec): Promise<boolean> {

@@ -12,6 +12,7 @@ import { HeadReader } from './head-reader.ts'
 import { ProtocolStatus, protocolError } from './record.ts'
 import type { EndRequest } from './record.ts'
 import { StderrLines } from './stderr.ts'
+import type { Spill, SpilledBody } from './spill.ts'
 import { hold, unhold } from './timers.ts'
 import type { Held } from './timers.ts'
 
@@ -21,6 +22,8 @@ export interface Line {
   readonly log: Log | undefined
   pause(): void
   resume(): void
+  /** A body that takes all there is, for a connection that must not wait for the reader of one of its answers. */
+  body?(exchange: Exchange, gone: (reason: unknown) => void): SpilledBody
   /** Nobody wants the rest of the answer: read on for a while, or close. */
   cut(exchange: Exchange, error: unknown): void
   /** Reading on has become too much. */
@@ -59,7 +62,8 @@ export class Exchange implements Held {
   #bodyless = false
   readonly #headReader = new HeadReader()
   #pieces: Uint8Array[] = []
-  #channel: Channel | undefined
+  /** What the body is written to: its reader's channel, or a spill before it. */
+  #sink: Channel | Spill | undefined
   #discarded = 0
   #excess = 0
   #stdoutEnded = false
@@ -178,36 +182,33 @@ export class Exchange implements Held {
   release(): void {
     if (this.#mode !== HELD) return
     this.#mode = STREAM
-    this.#channel = new Channel({
-      onDrain: () => {
-        this.paused = false
-        this.#line.resume()
-      },
-      onCancel: (reason) => this.cut(reason ?? clientGone(this.#line.peer)),
-    })
-    this.#answer(this.#channel)
+    const gone = (reason: unknown): void => this.cut(reason ?? clientGone(this.#line.peer))
+    const spilled = this.#line.body?.(this, gone)
+    const channel = spilled?.channel ?? new Channel({ onDrain: () => this.#resume(), onCancel: gone })
+    this.#sink = spilled?.sink ?? channel
+    this.#answer(channel)
     this.#push()
   }
 
   #push(): void {
-    const channel = this.#channel!
+    const sink = this.#sink!
     if (this.#pieces.length > 0) {
       const pieces = this.#pieces
       this.#pieces = []
-      if (!channel.writeAll(pieces)) {
+      if (!sink.writeAll(pieces)) {
         this.paused = true
         this.#line.pause()
       }
     }
     if (this.#mode === STREAM && this.received === this.#head?.contentLength) {
       this.#mode = DISCARD
-      this.#resumeAfterBody()
-      channel.end()
+      this.#resume()
+      sink.end()
     }
   }
 
-  /** The body is in the reader's hands or in the channel's: the connection's own pace counts again. */
-  #resumeAfterBody(): void {
+  /** The reader can take more, or all of the body is its own: the connection's own pace counts again. */
+  #resume(): void {
     if (!this.paused) return
     this.paused = false
     this.#line.resume()
@@ -288,11 +289,11 @@ export class Exchange implements Held {
     const mode = this.#mode
     this.#mode = DISCARD
     if (mode === STREAM) {
-      const channel = this.#channel!
-      if (this.#pieces.length > 0) channel.writeAll(this.#pieces)
+      const sink = this.#sink!
+      if (this.#pieces.length > 0) sink.writeAll(this.#pieces)
       this.#pieces = []
-      if (error === undefined) channel.end()
-      else channel.fail(error)
+      if (error === undefined) sink.end()
+      else sink.fail(error)
     } else if (error !== undefined) this.#fail(error)
     else if (!this.#settled) this.#answer(mode === HELD ? this.#whole() : null)
   }

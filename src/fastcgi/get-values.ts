@@ -3,6 +3,7 @@
 import { GatewayError } from '../core/index.ts'
 import type { Address, ByteString } from '../core/index.ts'
 import { connect, formatAddress, parseAddress } from './connect.ts'
+import type { TlsOptions } from './connect.ts'
 import { RecordDecoder } from './decoder.ts'
 import { VALUE_NAMES, decodeGetValuesResult, encodeGetValues } from './management.ts'
 import { Type } from './record.ts'
@@ -16,11 +17,12 @@ export async function getValues(
   address: Address | string,
   timeout: number = 1000,
   names: readonly ByteString[] = VALUE_NAMES,
+  tls?: TlsOptions,
 ): Promise<Map<ByteString, ByteString>> {
   const parsed = typeof address === 'string' ? parseAddress(address) : address
-  const peer = formatAddress(parsed)
+  const peer = formatAddress(parsed, tls !== undefined)
   const start = performance.now()
-  const socket = await connect(parsed, timeout)
+  const socket = await connect(parsed, timeout, tls)
   let timer: NodeJS.Timeout | undefined
   try {
     return await new Promise((resolve, reject) => {
