@@ -2,7 +2,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { WorkerOutput, accessFormatter, pingPage, slowEntry, statusPage } from '../../src/fpm/index.ts'
+import { WorkerOutput, accessFormatter, isSuppressed, pingPage, slowEntry, statusPage } from '../../src/fpm/index.ts'
 import type { AccessRecord, Page, ProcessStatus, StatusModel } from '../../src/fpm/index.ts'
 import { has, which } from '../peers.ts'
 import { PHP_FPM } from './face.ts'
@@ -36,14 +36,18 @@ const CONFIG =
   FORMATS.map((format, i) =>
     pool(`f${i}`, `pm = ondemand\naccess.log = DIR/access.${i}.log\naccess.format = '${FACTS.join(' ')} ${format}'`),
   ).join('') +
+  pool(
+    'quiet',
+    'access.log = DIR/quiet.log\naccess.format = "%{HTTP_X_TEST}e %s"\naccess.suppress_path[] = /a\naccess.suppress_path[] = /b.php',
+  ) +
   pool('talk', 'catch_workers_output = yes') +
   pool('plain', 'catch_workers_output = yes\ndecorate_workers_output = no') +
   pool('slow', 'slowlog = DIR/slow.log\nrequest_slowlog_timeout = 1s')
 
 const SCRIPTS = {
   'page.php': `<?php header('X-Out: out "there"'); http_response_code(203); usleep(2000);`,
-  'status code.php': `<?php`,
   'talk.php': `<?php $out = fopen('php://stderr', 'w'); fwrite($out, file_get_contents('php://input')); $out = null;`,
+  'code.php': `<?php http_response_code((int) $_SERVER['HTTP_X_CODE']);`,
   'sleep.php': `<?php usleep(1600000);`,
 }
 
@@ -134,6 +138,11 @@ function unescape(text: string): string {
   return text.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&quot;', '"').replaceAll('&amp;', '&')
 }
 
+function pairs(text: string, pattern: RegExp): Record<string, string> {
+  const found = [...text.matchAll(pattern)]
+  return Object.fromEntries(found.map(([, name, value]) => [name!.toLowerCase().replaceAll('-', ' '), unescape(value!)]))
+}
+
 /** Reads any of the five formats. Numbers of a format that has not all are 0. */
 function read(body: string, format: string): StatusModel {
   if (format === 'json') {
@@ -142,8 +151,6 @@ function read(body: string, format: string): StatusModel {
     }
     return modelOf(fields, processes)
   }
-  const pairs = (text: string, pattern: RegExp): Record<string, string> =>
-    Object.fromEntries([...text.matchAll(pattern)].map(([, name, value]) => [name!.toLowerCase().replaceAll('-', ' '), unescape(value!)]))
   if (format === 'xml') {
     const [head, tail = ''] = body.split('<processes>')
     const element = /<([\w-]+)>([^<]*)<\/\1>/g
@@ -293,6 +300,37 @@ describe.skipIf(skip)('the access log', () => {
       header: (name) => (name === 'X-Out' ? 'out "there"' : undefined),
     }
     expect(accessFormatter(`${FACTS.join(' ')} ${format}`)(record)).toEqual({ line, cut: false })
+  })
+})
+
+describe.skipIf(skip)('the access log', () => {
+  test('leaves out the same requests of access.suppress_path', async () => {
+    const requests = [
+      ['/a', 'GET', '', '200', ''],
+      ['/a', 'HEAD', '', '204', ''],
+      ['/b.php', 'GET', '', '299', ''],
+      ['/a', 'GET', '', '301', ''],
+      ['/a', 'GET', '', '404', ''],
+      ['/a', 'GET', '', '500', ''],
+      ['/a', 'POST', '', '200', ''],
+      ['/a', 'GET', 'x=1', '200', ''],
+      ['/a', 'GET', '', '200', 'body'],
+      ['/a/', 'GET', '', '200', ''],
+      ['/A', 'GET', '', '200', ''],
+      ['/c', 'GET', '', '200', ''],
+    ] as const
+    const expected: string[] = []
+    for (const [i, [uri, method, query, code, body]] of requests.entries()) {
+      const more = { SCRIPT_NAME: uri, REQUEST_URI: uri, QUERY_STRING: query, HTTP_X_TEST: String(i), HTTP_X_CODE: code }
+      const params = { ...page(method, real.folder, more), SCRIPT_FILENAME: `${real.folder}/code.php` }
+      await ask(`${real.folder}/quiet.sock`, { ...params, CONTENT_LENGTH: String(body.length) }, body)
+      const record = { method, uri, query, status: Number(code), contentLength: body.length }
+      if (!isSuppressed(['/a', '/b.php'], record)) expected.push(`${i} ${code}`)
+    }
+    const last = { ...page('GET', real.folder, { HTTP_X_TEST: 'last', HTTP_X_CODE: '200' }), SCRIPT_FILENAME: `${real.folder}/code.php` }
+    await ask(`${real.folder}/quiet.sock`, last)
+    await poll(() => real.file('quiet.log').includes('last'))
+    expect(expected).toEqual(real.file('quiet.log').trimEnd().split('\n').slice(0, -1))
   })
 })
 

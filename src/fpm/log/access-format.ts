@@ -116,12 +116,13 @@ export function accessFormatFault(format: string): string | undefined {
   return 'fault' in parsed ? parsed.fault : undefined
 }
 
-/** Bytes of a line; what is longer is cut, and php-fpm says so. */
-export const ACCESS_LINE = 1024
+/** Bytes of a line. php-fpm has 1024, and cuts a path at 127 and a query at 511 before that; here all of them are written as far as this. */
+export const ACCESS_LINE = 8192
 
 export interface AccessLine {
   /** Without its line break; '' is not written. */
   readonly line: ByteString
+  /** It was longer than `ACCESS_LINE`: to be said in the main log, at level notice. */
   readonly cut: boolean
 }
 
@@ -148,5 +149,5 @@ export function isSuppressed(
 ): boolean {
   if (paths.length === 0 || record.contentLength > 0) return false
   if (record.method !== 'GET' && record.method !== 'HEAD') return false
-  return record.status >= 200 && record.status < 400 && record.query === '' && paths.includes(record.uri)
+  return record.status >= 200 && record.status < 300 && record.query === '' && paths.includes(record.uri)
 }
