@@ -1,15 +1,16 @@
 // The documentation is run: `sh` blocks of a page one after the other in one folder, `ts` blocks each by itself.
 // A line `#> text` (in ts `//> text`) is what the commands before it must have printed.
 
-import { execFileSync, spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { has } from './peers.ts'
+import { PYTHON } from './fixtures/wsgi/open.ts'
+import { has, hasModules } from './peers.ts'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const pages = [
@@ -18,6 +19,8 @@ const pages = [
   'docs/library.md',
   'docs/fastcgi.md',
   'docs/node-apps.md',
+  'docs/python.md',
+  'docs/fastcgi-programs.md',
   'docs/tls.md',
   'docs/configuration.md',
   ...readdirSync(join(root, 'docs/recipes')).map((name) => `docs/recipes/${name}`),
@@ -61,18 +64,23 @@ const scratch = mkdtempSync(join(root, 'test', '.docs-'))
 afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
 describe.skipIf(!has('php-cgi', 'curl', 'openssl'))('what the documentation shows', () => {
-  test.each(pages)('the commands of %s do what it says', async (page) => {
+  test.each(pages)('the commands of %s do what it says', async (page, context) => {
     const sh = blocks(page).filter((each) => each.language === 'sh')
     if (sh.length === 0) return
+    if (page.includes('django') && !hasModules(PYTHON, 'django')) context.skip()
     const folder = mkdtempSync(join(tmpdir(), 'viaduct-docs-'))
     mkdirSync(join(folder, 'bin'))
     writeFileSync(join(folder, 'bin', 'viaduct'), `#!/bin/sh\nexec ${process.execPath} ${join(root, 'dist/cli/main.js')} "$@"\n`)
     chmodSync(join(folder, 'bin', 'viaduct'), 0o755)
-    const port = await freePort()
+    // As after `npm install` and `pip install` of what the page names.
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+    symlinkSync(PYTHON, join(folder, 'bin', 'python3'))
+    const [port, securePort] = await Promise.all([freePort(), freePort()])
     const script = sh
       .map(({ code }) => code)
       .join('\n')
       .replaceAll('8080', String(port))
+      .replaceAll('8443', String(securePort))
       // A server in the background is waited for, and stopped at the end.
       .replace(/^(viaduct .*) &$/gm, '$1 >log 2>&1 & server=$!\nuntil grep -q "viaduct serves" log; do kill -0 $server; sleep 0.1; done')
     writeFileSync(
@@ -114,6 +122,16 @@ describe.skipIf(!has('php-cgi', 'curl', 'openssl'))('what the documentation show
       output,
       [...block.code.matchAll(/^\/\/> (.*)$/gm)].map((match) => match[1] ?? ''),
     )
+  })
+
+  test.skipIf(!has('systemd-analyze'))('the units for systemd are units', () => {
+    const units = blocks('docs/recipes/systemd.md').filter((each) => each.language === 'ini')
+    expect(units).toHaveLength(1)
+    const file = join(scratch, 'viaduct.service')
+    // The program has to be there, and the user.
+    writeFileSync(file, units[0]!.code.replaceAll('/usr/local/bin/viaduct', process.execPath).replaceAll('=viaduct\n', '=www-data\n'))
+    const { stdout, stderr, status } = spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' })
+    expect({ stdout, stderr, status }).toEqual({ stdout: '', stderr: '', status: 0 })
   })
 
   test('the CGI program of the guide is one', () => {

@@ -1,5 +1,6 @@
 // The real programs that tests run against. Missing ones are skipped loudly on a developer's machine and fail in CI.
 
+import { execFileSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
@@ -30,4 +31,16 @@ export function has(...programs: string[]): boolean {
     console.warn(`SKIPPED: tests that need ${program}; install it to run them`)
   }
   return false
+}
+
+/** Whether this Python has these modules. In CI a missing one is an error. */
+export function hasModules(python: string, ...modules: readonly string[]): boolean {
+  try {
+    execFileSync(python, ['-c', `import ${modules.join(', ')}`], { stdio: 'ignore' })
+    return true
+  } catch {
+    if (process.env['CI'] === 'true') throw new Error(`missing in CI: ${modules.join(', ')} for ${python}`)
+    console.warn(`SKIPPED: ${python} has no ${modules.join(', ')}; scripts/install-peers.sh brings it`)
+    return false
+  }
 }

@@ -11,23 +11,10 @@ import { serveHttp } from '../../src/http/index.ts'
 import { wsgi, wsgiPool } from '../../src/wsgi/index.ts'
 import type { WsgiPool, WsgiPoolOptions } from '../../src/wsgi/index.ts'
 import { PYTHON, closeAll, fixture, open } from '../fixtures/wsgi/open.ts'
-import { has } from '../peers.ts'
+import { has, hasModules } from '../peers.ts'
 import { until } from '../processes.ts'
 import { raw } from '../http-raw.ts'
 import { Browser, hiddenFields } from './peers/browser.ts'
-
-/** Whether Python has these modules. In CI a missing one is an error. */
-function hasModules(...modules: readonly string[]): boolean {
-  if (!has('python3')) return false
-  try {
-    execFileSync(PYTHON, ['-c', `import ${modules.join(', ')}`], { stdio: 'ignore' })
-    return true
-  } catch {
-    if (process.env['CI'] === 'true') throw new Error(`missing in CI: ${modules.join(', ')} for ${PYTHON}`)
-    console.warn(`SKIPPED: ${PYTHON} has no ${modules.join(', ')}; scripts/install-peers.sh brings it`)
-    return false
-  }
-}
 
 interface Served {
   readonly port: number
@@ -92,7 +79,7 @@ describe.skipIf(!has('python3'))('wsgiref.validate', () => {
   })
 })
 
-describe.skipIf(!hasModules('flask'))('Flask', () => {
+describe.skipIf(!hasModules(PYTHON, 'flask'))('Flask', () => {
   let served: Served
   let browser: Browser
   beforeAll(async () => {
@@ -163,7 +150,7 @@ describe.skipIf(!hasModules('flask'))('Flask', () => {
   })
 })
 
-describe.skipIf(!hasModules('django'))('Django', () => {
+describe.skipIf(!hasModules(PYTHON, 'django'))('Django', () => {
   const state = mkdtempSync(join(tmpdir(), 'viaduct-test-django-'))
   const site = fixture('django_site')
   let served: Served
