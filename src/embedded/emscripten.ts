@@ -41,3 +41,9 @@ export interface FileSystem {
 
 /** Errors as WASI numbers them. */
 export const Errno = { EACCES: 2, EINVAL: 28, ENOENT: 44, EPERM: 63, EPIPE: 64, EROFS: 69, EAGAIN: 6, EBADF: 8 } as const
+
+/** One line about what an interpreter threw. Emscripten's own errors are no Errors. */
+export function reasonOf(error: unknown): string {
+  const { name, message, errno } = error as { name?: string; message?: string; errno?: number }
+  return message ?? (errno === undefined ? String(error) : `${name ?? 'error'} ${errno}`)
+}

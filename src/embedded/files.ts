@@ -19,6 +19,7 @@ export interface Mount {
 }
 
 const LINK = 0o120000
+const DEVICE = 0o020000
 const TYPE = 0o170000
 /** O_WRONLY, O_RDWR, O_CREAT, O_TRUNC and O_APPEND in Emscripten. */
 const WRITES = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000
@@ -34,14 +35,19 @@ export function mountFolders(fs: FileSystem, mounts: readonly Mount[]): void {
   }
 }
 
-/** From now on the memory that stands in for the other folders does not change: what one request left there another would find. */
+/**
+ * From now on the memory that stands in for the other folders does not change: what one request left there another would find.
+ * Devices may come and go, for an interpreter makes some for itself.
+ */
 export function freezeMemory(fs: FileSystem): void {
   const refuse = (): never => {
     throw new fs.ErrnoError(Errno.EROFS)
   }
   for (const { node, stream } of Object.values(fs.filesystems.MEMFS.ops_table ?? {})) {
-    for (const name of ['mknod', 'rename', 'unlink', 'rmdir', 'symlink', 'setattr']) if (name in node) node[name] = refuse
+    for (const name of ['rename', 'rmdir', 'symlink', 'setattr']) if (name in node) node[name] = refuse
     for (const name of ['write', 'allocate']) if (name in stream) stream[name] = refuse
+    if ('mknod' in node) before(node, 'mknod', (_: Node, __: string, mode: number) => ((mode & TYPE) === DEVICE ? undefined : refuse()))
+    if ('unlink' in node) before(node, 'unlink', (parent: Node) => (parent.name === 'dev' ? undefined : refuse()))
   }
 }
 
@@ -85,10 +91,10 @@ function guardWrites(fs: FileSystem, type: FileSystemType): void {
   })
 }
 
-function before<First>(operations: Operations, name: string, check: (first: First) => void): void {
+function before<Args extends unknown[]>(operations: Operations, name: string, check: (...args: Args) => void): void {
   const original = operations[name] as (this: unknown, ...args: unknown[]) => unknown
-  operations[name] = function guarded(this: unknown, first: First, ...rest: unknown[]): unknown {
-    check(first)
-    return original.call(this, first, ...rest)
+  operations[name] = function guarded(this: unknown, ...args: Args): unknown {
+    check(...args)
+    return original.apply(this, args)
   } as Operations[string]
 }

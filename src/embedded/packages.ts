@@ -42,14 +42,21 @@ export const EMBEDDED_INSTALL: Readonly<Record<Language, string>> = {
   python: `npm install ${PACKAGES.python.name}@${PACKAGES.python.release}`,
 }
 
+/** What is read of a package's own file. */
+interface Manifest {
+  readonly version: string
+  readonly exports: { readonly '.': { readonly import: string } }
+}
+
 const require = createRequire(import.meta.url)
 
 /** The interpreter that can be loaded; undefined when its package is not installed. Loads nothing. */
 export function findEmbedded(language: Language): EmbeddedInterpreter | undefined {
   const { name, version } = PACKAGES[language]
   try {
-    const { version: release } = require(`${name}/package.json`) as { version: string }
-    return { version: version(release), release, url: pathToFileURL(require.resolve(name)).href }
+    const file = require.resolve(`${name}/package.json`)
+    const { version: release, exports } = require(file) as Manifest
+    return { version: version(release), release, url: new URL(exports['.'].import, pathToFileURL(file)).href }
   } catch {
     return undefined
   }

@@ -2,6 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import type { MessagePort } from 'node:worker_threads'
+import { reasonOf } from './emscripten.ts'
 import { limitMemory } from './memory.ts'
 import { PhpEngine } from './php-engine.ts'
 import { lockingUserSpace } from './php-locks.ts'
@@ -43,12 +44,6 @@ interface Arriving {
   received: number
 }
 
-/** Emscripten's errors are no Errors. */
-function describe(error: unknown): string {
-  const { name, message, errno } = error as { name?: string; message?: string; errno?: number }
-  return message ?? (errno === undefined ? String(error) : `${name ?? 'error'} ${errno}`)
-}
-
 limitMemory(data.memory)
 PhpEngine.open({
   ...data,
@@ -56,7 +51,7 @@ PhpEngine.open({
   head: (block) => tell({ type: 'head', block }),
   output: (chunk) => pour(output, chunk, { type: 'output' }),
   errors: (chunk) => void pour(errors, chunk, { type: 'errors' }),
-}).then(serve, (error: unknown) => tell({ type: 'crashed', reason: describe(error) }))
+}).then(serve, (error: unknown) => tell({ type: 'crashed', reason: reasonOf(error) }))
 
 function serve(engine: PhpEngine): void {
   let arriving: Arriving | undefined
@@ -64,7 +59,7 @@ function serve(engine: PhpEngine): void {
   const run = (call: PhpCall, body?: { pointer: number; length: number }): void => {
     engine.run(call.variables, body).then(
       () => tell({ type: 'end', memory: engine.memory }),
-      (error: unknown) => tell({ type: 'crashed', reason: describe(error) }),
+      (error: unknown) => tell({ type: 'crashed', reason: reasonOf(error) }),
     )
   }
   const take = (bytes: Uint8Array): void => {
@@ -86,7 +81,7 @@ function serve(engine: PhpEngine): void {
         for (const chunk of message.chunks ?? []) take(chunk)
       }
     } catch (error) {
-      tell({ type: 'crashed', reason: describe(error) })
+      tell({ type: 'crashed', reason: reasonOf(error) })
     }
   })
   tell({ type: 'ready' })

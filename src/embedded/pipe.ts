@@ -4,12 +4,15 @@
 // A message for each piece of output would cost more than making the piece, and would have no limit: a script that writes faster than
 // its client reads has to stop. Here it waits while the pipe is full.
 
-// Counts of bytes ever written and ever read (they wrap; their difference does not), a bell that was rung, and whether nobody reads any more.
+// Counts of bytes ever written and ever read (they wrap; their difference does not), a bell that was rung, whether one side has gone,
+// a count of all that happens, for who waits, and whether somebody wants to hear of room.
 const WRITTEN = 0
 const READ = 1
 const RUNG = 2
 const CUT = 3
-const HEADER = 16
+const EVENTS = 4
+const WANTED = 5
+const HEADER = 32
 
 /** One direction. Both ends make one of these over the same memory. */
 export class Pipe {
@@ -36,18 +39,14 @@ export class Pipe {
     return (Atomics.load(this.#state, WRITTEN) - Atomics.load(this.#state, READ)) | 0
   }
 
-  get size(): number {
-    return this.#bytes.length
-  }
-
-  /** Nobody reads what is written: the writer should stop. */
+  /** One side has gone: nobody reads what is written, or nothing more is written. */
   get cut(): boolean {
     return Atomics.load(this.#state, CUT) === 1
   }
 
   set cut(value: boolean) {
     Atomics.store(this.#state, CUT, value ? 1 : 0)
-    Atomics.notify(this.#state, READ)
+    this.#happened()
   }
 
   /** Takes what there is room for, from `from` on. @returns how many bytes that were. */
@@ -61,7 +60,7 @@ export class Pipe {
     this.#bytes.set(bytes.subarray(from, from + first), start)
     if (count > first) this.#bytes.set(bytes.subarray(from + first, from + count), 0)
     Atomics.store(this.#state, WRITTEN, (written + count) | 0)
-    Atomics.notify(this.#state, WRITTEN)
+    this.#happened()
     return count
   }
 
@@ -75,23 +74,41 @@ export class Pipe {
     out.set(this.#bytes.subarray(start, start + first), 0)
     if (count > first) out.set(this.#bytes.subarray(0, count - first), first)
     Atomics.store(this.#state, READ, (read + count) | 0)
-    Atomics.notify(this.#state, READ)
+    this.#happened()
     return out
   }
 
-  /** Waits until there is something to read. For a thread that may wait. */
+  #happened(): void {
+    Atomics.add(this.#state, EVENTS, 1)
+    Atomics.notify(this.#state, EVENTS)
+  }
+
+  /** Waits until there is something to read, or nothing will come. For a thread that may wait. */
   waitForBytes(): void {
-    while (this.length === 0) Atomics.wait(this.#state, WRITTEN, Atomics.load(this.#state, READ))
+    for (;;) {
+      const events = Atomics.load(this.#state, EVENTS)
+      if (this.length > 0 || this.cut) return
+      Atomics.wait(this.#state, EVENTS, events)
+    }
   }
 
   /** Waits until there is room, or the pipe is cut. For a thread that may wait. */
   waitForRoom(): void {
     for (;;) {
-      const read = Atomics.load(this.#state, READ)
-      if (this.cut || ((Atomics.load(this.#state, WRITTEN) - read) | 0) < this.#bytes.length) return
-      // With an end: a cut changes nothing that is waited for, and may come just before the wait.
-      Atomics.wait(this.#state, READ, read, 50)
+      const events = Atomics.load(this.#state, EVENTS)
+      if (this.cut || this.length < this.#bytes.length) return
+      Atomics.wait(this.#state, EVENTS, events)
     }
+  }
+
+  /** The writer, which must not wait, wants to hear of room. It has to try again after this, for some may have come meanwhile. */
+  wantRoom(): void {
+    Atomics.store(this.#state, WANTED, 1)
+  }
+
+  /** The reader has read: whether the writer is to be told. */
+  roomWanted(): boolean {
+    return Atomics.exchange(this.#state, WANTED, 0) === 1
   }
 
   /** Whether the other side is to be told: false when it was, and has not looked since. */
@@ -109,5 +126,6 @@ export class Pipe {
     Atomics.store(this.#state, READ, Atomics.load(this.#state, WRITTEN))
     Atomics.store(this.#state, RUNG, 0)
     Atomics.store(this.#state, CUT, 0)
+    Atomics.store(this.#state, WANTED, 0)
   }
 }

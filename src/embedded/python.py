@@ -1,0 +1,80 @@
+"""Runs the worker of viaduct/wsgi in an interpreter in WebAssembly: what it has as a socket there is a pair of pipes here.
+
+The thread calls `run` once. It does not come back before the front ends the connection.
+"""
+
+import glob
+import importlib.util
+import json
+import os
+import sys
+import types
+
+
+class Channel:
+    """As much of a socket as the worker uses."""
+
+    def __init__(self, receive, send, large, leave, nowait):
+        self._receive = receive
+        self._send = send
+        self._large = large
+        self._leave = leave
+        self._nowait = nowait
+
+    def recv(self, size, flags=0):
+        data = self._receive(size, not flags & self._nowait)
+        if data is None:
+            raise BlockingIOError
+        if self._large():
+            self._leave()
+        return data.to_bytes()
+
+    def sendall(self, data):
+        if not self._send(data):
+            raise BrokenPipeError
+
+    def shutdown(self, how):
+        pass
+
+    def close(self):
+        pass
+
+
+class Poll:
+    def __init__(self, wait):
+        self.poll = wait
+
+    def register(self, sock, events):
+        pass
+
+
+def load(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def packages(folder):
+    """Where an application's own packages are, if they are in its folder."""
+    yield from (os.path.join(folder, name) for name in ("vendor", "site-packages"))
+    for venv in ("venv", ".venv"):
+        yield from sorted(glob.glob(os.path.join(glob.escape(folder), venv, "lib", "python3*", "site-packages")))
+
+
+def run(program, settings, receive, send, wait, large):
+    settings = json.loads(settings)
+    worker = load("viaduct_worker", program)
+    worker.select = types.SimpleNamespace(poll=lambda: Poll(wait), POLLIN=1)
+
+    def leave():
+        connection.leaving = True
+
+    channel = Channel(receive, send, large, leave, worker.socket.MSG_DONTWAIT)
+    connection = worker.Connection(channel, settings)
+    worker.prepare_paths(settings)
+    sys.path += [path for path in packages(settings["folder"]) if os.path.isdir(path)]
+    found = worker.load_or_tell(connection, settings)
+    if found is not None:
+        connection.serve(*found)
