@@ -77,11 +77,27 @@ describe('a value', () => {
     }
   })
 
-  test('of several megabytes arrives whole', async () => {
-    const large = 'x'.repeat(5_000_000)
-    const { wire, outcome } = await answered(answer(large))
-    expect(bodyOf(wire)).toBe(large)
-    expect(outcome).toMatchObject({ kind: 'sent', bytes: 5_000_000 })
+  test.each([1_048_576, 1_048_577, 2_097_152, 5_000_000])('of %i bytes arrives whole', async (length) => {
+    const large = Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 10)) % 251))
+    for (const body of [large, large.toString('latin1').replaceAll(/[^\0-\x7f]/g, 'x')]) {
+      const { wire, outcome } = await answered(answer(body))
+      expect(bodyOf(wire) === body.toString('latin1')).toBe(true)
+      expect(outcome).toMatchObject({ kind: 'sent', bytes: length })
+    }
+  })
+
+  test('that is large, and whose client leaves in the middle, is cut', async () => {
+    const outcome = later<Outcome>()
+    await using open = await door((request) => {
+      request.onFinish(outcome.resolve)
+      return answer(Buffer.alloc(30_000_000))
+    })
+    await using client = await raw(open.address, GET)
+    await client.until('\r\n\r\n')
+    client.socket.destroy()
+    const { kind, bytes: sent } = await outcome.promise
+    expect(kind).toBe('cut')
+    expect(sent).toBeLessThan(30_000_000)
   })
 })
 

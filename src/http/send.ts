@@ -5,6 +5,7 @@ import type { ByteSink, ByteStream, GatewayResponse, HeaderList } from '../core/
 import { Head, contract } from './head.ts'
 import type { Exchange, Outgoing, Sender } from './exchange.ts'
 import { FileSender } from './file.ts'
+import { PART, ValueSender } from './value.ts'
 
 /** Starts the answer. What it throws was thrown before anything of it was sent. */
 export function send(exchange: Exchange, response: GatewayResponse): void {
@@ -44,6 +45,10 @@ function sendValue(exchange: Exchange, response: GatewayResponse, body: string |
   if (head.length === undefined) head.add('Content-Length', String(length))
   else if (head.length !== length) throw contract(`Content-Length is ${head.length}, the body has ${length} bytes`)
   writeHead(exchange, response, head)
+  if (typeof body !== 'string' && length > PART) {
+    new ValueSender(exchange, body).start()
+    return
+  }
   exchange.bytes = length
   // Node joins head and text into one string of one encoding: as UTF-8 it would change header bytes over 0x7f.
   if (typeof body !== 'string') exchange.end(body)
