@@ -47,4 +47,5 @@ export function startHaproxy(options: {
   config?: string
   name?: string
 }): Promise<PortPeer>
-export function startCaddy(options: { folder: string; site: string; name?: string }): Promise<PortPeer>
+export function startCaddy(options: { folder: string; site: string; config?: string; name?: string }): Promise<PortPeer>
+export function freePort(): Promise<number>

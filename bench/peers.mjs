@@ -304,8 +304,8 @@ ${config}
   return await startPeer(name, requireProgram('haproxy'), ['-db', '-f', file], { address: { port }, log: join(folder, `${name}.out`) })
 }
 
-/** Caddy on a free port, without its admin endpoint and certificates. `site` is the inside of its site block. */
-export async function startCaddy({ folder, site, name = 'caddy' }) {
+/** Caddy on a free port, without its admin endpoint and certificates. `site` is the inside of its site block, `config` what follows it. */
+export async function startCaddy({ folder, site, config = '', name = 'caddy' }) {
   const port = await freePort()
   const file = join(folder, `${name}.Caddyfile`)
   const state = join(folder, `${name}-state`)
@@ -319,6 +319,7 @@ export async function startCaddy({ folder, site, name = 'caddy' }) {
 http://127.0.0.1:${port}, http://test.example:${port} {
   ${site}
 }
+${config}
 `,
   )
   return await startPeer(name, requireProgram('caddy'), ['run', '--config', file, '--adapter', 'caddyfile'], {

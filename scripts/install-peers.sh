@@ -19,7 +19,7 @@ packages=(
   # PHP in each of its shapes, and the extensions DokuWiki asks for.
   php-cgi php-fpm php-cli php-xml php-mbstring php-sqlite3 php-gd
   # Servers.
-  nginx-light lighttpd apache2 haproxy fcgiwrap spawn-fcgi
+  nginx-light lighttpd apache2 libapache2-mod-fcgid haproxy caddy fcgiwrap spawn-fcgi
   # CGI programs, and libraries to write FastCGI programs with.
   python3-minimal python3 perl gcc libc6-dev libfcgi-dev libfcgi-bin libfcgi-perl
   # Python applications, and the servers that they are compared on.

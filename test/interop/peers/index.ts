@@ -5,6 +5,7 @@
 
 export {
   findPhpFpm,
+  freePort,
   lighttpdPhp,
   startApache,
   startCaddy,
