@@ -25,7 +25,7 @@ packages=(
   # Python applications, and the servers that they are compared on.
   python3-flask python3-django gunicorn uwsgi-core uwsgi-plugin-python3
   # Clients and tools.
-  git curl wrk procps util-linux ca-certificates openssl
+  git curl wrk procps util-linux systemd ca-certificates openssl
   # A browser, for TLS and HTTP/2.
   chromium
   # DokuWiki's own files look for these libraries where their packages put them.
