@@ -40,30 +40,31 @@ describe('security.limit_extensions', () => {
   afterAll(() => rmSync(root, { recursive: true, force: true }))
 
   test.each([
-    ['/a.php', undefined],
-    ['/a.php/more/path', undefined],
-    ['/photo.jpg', '/photo.jpg'],
+    ['/a.php', '/a.php', false],
+    ['/a.php/more/path', '/a.php', false],
+    ['/photo.jpg', '/photo.jpg', true],
     // PHP would run the photograph.
-    ['/photo.jpg/x.php', '/photo.jpg'],
-    ['/dir.php/x.txt', '/dir.php/x.txt'],
-    ['/.php', undefined],
+    ['/photo.jpg/x.php', '/photo.jpg', true],
+    ['/dir.php/x.txt', '/dir.php/x.txt', true],
+    ['/.php', '/.php', false],
     // PHP says that there is no such file.
-    ['/none.php', undefined],
-    ['/none.php/x', undefined],
-    ['/none.txt', undefined],
-    ['', ''],
-  ])('%s: %s is refused', (path, refused) => {
-    expect(new Extensions('.php .phar', root).refused(path, 0)).toBe(refused)
+    ['/none.php', '', false],
+    ['/none.php/x', '', false],
+    ['/none.txt', '', false],
+    ['', '', true],
+  ])('%s is %j, refused: %s', (path, file, refused) => {
+    expect(new Extensions('.php .phar', root).resolve(path, 0)).toEqual({ file, refused })
   })
 
   test('nothing is refused when every suffix is allowed', () => {
-    expect(new Extensions('', root).refused('/photo.jpg', 0)).toBeUndefined()
+    expect(new Extensions('', root).resolve('/photo.jpg', 0)).toEqual({ file: '/photo.jpg', refused: false })
   })
 
   test('what was seen is believed for a second', () => {
     const extensions = new Extensions('.php', root)
-    expect(extensions.refused('/later.php/x.php', 0)).toBeUndefined()
+    expect(extensions.resolve('/later.txt/x.php', 0)).toMatchObject({ refused: false })
     writeFileSync(join(root, 'later.txt'), '')
-    expect(extensions.refused('/later.txt/x.php', 500)).toBe('/later.txt')
+    expect(extensions.resolve('/later.txt/x.php', 999)).toMatchObject({ refused: false })
+    expect(extensions.resolve('/later.txt/x.php', 1000)).toMatchObject({ refused: true })
   })
 })

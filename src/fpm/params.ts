@@ -14,6 +14,8 @@ export interface Facts {
   readonly requestUri: ByteString
   /** As it will be sent on. */
   readonly scriptFilename: ByteString
+  /** The file that PHP runs for it; '' while that is not known, and when there is none. */
+  script: ByteString
   readonly contentLength: number
   readonly user: ByteString
   readonly bodyFile: ByteString
@@ -64,6 +66,7 @@ export function readFacts(pairs: HeaderList): Facts {
     queryString,
     requestUri,
     scriptFilename: plainPath(scriptFilename),
+    script: '',
     contentLength: lengthOf(length),
     user,
     bodyFile,
@@ -97,6 +100,13 @@ export function plainPath(scriptFilename: ByteString): ByteString {
   return scriptFilename.slice(slash, query === -1 ? undefined : query)
 }
 
+export interface Resolved {
+  /** '' where there is none. */
+  readonly file: ByteString
+  /** It may not be run. */
+  readonly refused: boolean
+}
+
 /** What a path leads to is remembered for so long, in milliseconds. */
 const FRESH = 1000
 const KNOWN_LIMIT = 1024
@@ -108,7 +118,7 @@ const KNOWN_LIMIT = 1024
 export class Extensions {
   readonly #allowed: readonly string[]
   readonly #root: string
-  readonly #known = new Map<ByteString, { readonly until: number; readonly refused: ByteString | undefined }>()
+  readonly #known = new Map<ByteString, { readonly until: number; readonly resolved: Resolved }>()
 
   /** @param root the pool's chroot, or ''. */
   constructor(limit: string, root: string) {
@@ -116,23 +126,21 @@ export class Extensions {
     this.#root = Buffer.from(root).toString('latin1')
   }
 
-  /** The file that may not be run; undefined when there is none. */
-  refused(path: ByteString, now: number): ByteString | undefined {
-    if (this.#allowed.length === 0) return undefined
+  resolve(path: ByteString, now: number): Resolved {
     const known = this.#known.get(path)
-    if (known !== undefined && known.until > now) return known.refused
-    const refused = this.#look(path)
+    if (known !== undefined && known.until > now) return known.resolved
+    const resolved = this.#look(path)
     if (this.#known.size >= KNOWN_LIMIT) this.#known.clear()
-    this.#known.set(path, { until: now + FRESH, refused })
-    return refused
+    this.#known.set(path, { until: now + FRESH, resolved })
+    return resolved
   }
 
-  #look(path: ByteString): ByteString | undefined {
+  #look(path: ByteString): Resolved {
     const file = path === '' ? path : this.#file(path)
     // There is none: PHP will say so.
-    if (file === undefined) return undefined
-    for (const extension of this.#allowed) if (file.endsWith(extension) && file.length > extension.length) return undefined
-    return file
+    if (file === undefined) return { file: '', refused: false }
+    const allowed = this.#allowed.length === 0 || this.#allowed.some((each) => file.endsWith(each) && file.length > each.length)
+    return { file, refused: !allowed }
   }
 
   /** The longest beginning of the path that is a file; the whole of it where we may not look. */

@@ -107,9 +107,12 @@ export class Pool implements House {
   /** What PHP is not asked at all. */
   #refused(exchange: Exchange, facts: Facts): boolean {
     const script = facts.scriptFilename
-    const denied = this.config.statusOf !== undefined ? script : this.#extensions.refused(script, performance.now())
-    if (denied !== undefined) {
-      exchange.answer(403, HTML, 'Access denied.\n', `Access to the script '${denied}' has been denied (see security.limit_extensions)`)
+    const resolved = this.#extensions.resolve(script, performance.now())
+    facts.script = resolved.file
+    // A pool that only tells runs nothing.
+    if (resolved.refused || this.config.statusOf !== undefined) {
+      const denied = `Access to the script '${resolved.file}' has been denied (see security.limit_extensions)`
+      exchange.answer(403, HTML, 'Access denied.\n', denied)
       return true
     }
     const { folders } = this.#options
@@ -247,9 +250,9 @@ export class Pool implements House {
   }
 
   #subjectOf(worker: Worker, exchange: Exchange): string {
-    const { scriptFilename, method, scriptName, queryString } = exchange.facts!
+    const { script, method, scriptName, queryString } = exchange.facts!
     const query = queryString === '' ? '' : `?${queryString}`
-    return `[pool ${this.config.name}] child ${worker.pid}, script '${scriptFilename}' (request: "${method} ${scriptName}${query}")`
+    return `[pool ${this.config.name}] child ${worker.pid}, script '${script}' (request: "${method} ${scriptName}${query}")`
   }
 
   // ---- the end

@@ -41,7 +41,7 @@ export class Records {
     const { slowlog, name } = this.#config
     if (!isSet(slowlog)) return
     const time = performance.timeOrigin + performance.now()
-    const entry = slowEntry({ time, level: this.#main.level, pool: name, pid, script: exchange.facts!.scriptFilename, frames: [] })
+    const entry = slowEntry({ time, level: this.#main.level, pool: name, pid, script: exchange.facts!.script, frames: [] })
     this.#write(slowlog, Buffer.from(entry, 'latin1'))
   }
 
@@ -83,7 +83,7 @@ function recordOf(pool: string, exchange: Exchange): AccessRecord {
     method: facts.method,
     uri: facts.scriptName,
     query: facts.queryString,
-    script: facts.scriptFilename,
+    script: facts.script,
     user: facts.user,
     contentLength: facts.contentLength,
     remote: exchange.connection.remote,

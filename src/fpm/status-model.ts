@@ -40,7 +40,7 @@ function processStatus(worker: Worker): ProcessStatus {
     queryString: exchange?.facts?.queryString ?? '',
     contentLength: exchange?.facts?.contentLength ?? 0,
     user: exchange?.facts?.user ?? '',
-    script: exchange?.facts?.scriptFilename ?? '',
+    script: exchange?.facts?.script ?? '',
     lastRequestCpu: exchange === undefined ? 0 : load(exchange),
     // Only PHP itself knows the peak of its memory.
     lastRequestMemory: 0,

@@ -46,7 +46,7 @@ export class Fpm implements AsyncDisposable {
     this.folder = folder
     this.#child = child
     for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk: Buffer) => (this.printed += chunk.toString()))
-    this.exited = new Promise((resolve) => child.once('close', (code, signal) => resolve({ code, signal })))
+    this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })))
   }
 
   /** Writes the configuration and starts it; it need not come up. */
@@ -133,7 +133,7 @@ export class Fpm implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const family = descendants(this.pid)
     this.#child.kill('SIGKILL')
-    await this.exited
+    // php-fpm leaves its children behind.
     for (const pid of family.filter(alive)) {
       try {
         process.kill(pid, 'SIGKILL')
@@ -141,6 +141,7 @@ export class Fpm implements AsyncDisposable {
         // It went by itself.
       }
     }
+    await this.exited
     rmSync(this.folder, { recursive: true, force: true })
   }
 }
