@@ -177,6 +177,7 @@ const CASES: [string, Case][] = [
     'DIR/main.conf/*',
     'nope.conf',
     'DIR/*/nope.conf',
+    'DIR/*/nope/*',
     '/nope/*/x',
     '/nope/a/*',
     'DIR/sub.d/*',
@@ -289,6 +290,10 @@ const CASES: [string, Case][] = [
   ].map((format): [string, Case] => [
     `access.format = ${JSON.stringify(format.slice(0, 50))}`,
     { text: whole('', `access.log = DIR/access.log\naccess.format = "${format}"`) },
+  ]),
+  ...[1000, 2000, 2005, 2010, 2100, 3000].map((length): [string, Case] => [
+    `a value of ${length} bytes`,
+    { text: whole('log_limit = 700', `env[A] = ${'x'.repeat(length)}`) },
   ]),
   ['two pools at one address', { text: whole('', '', pool('', 'b').replace('b.sock', 'www.sock')) }],
   ['two pools at one relative address', { text: whole('', 'listen = x.sock', pool('listen = /usr/x.sock', 'b')) }],

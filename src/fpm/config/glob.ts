@@ -7,18 +7,16 @@ export type Globbed = readonly string[] | 'nothing' | 'unreadable'
 
 export function glob(pattern: string): Globbed {
   try {
-    const found = expand(
-      pattern.startsWith('/') ? '/' : '',
-      pattern.split('/').filter((part) => part !== ''),
-    )
+    const parts = pattern.split('/').filter((part) => part !== '')
+    const found = expand(pattern.startsWith('/') ? '/' : '', parts, true)
     return found.length === 0 ? 'nothing' : found.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
   } catch {
     return 'unreadable'
   }
 }
 
-/** What is below `base`, which is '' or ends in `/`. Throws when a folder that has to be listed cannot be. */
-function expand(base: string, parts: readonly string[]): string[] {
+/** What is below `base`, which is '' or ends in `/`, and `plainly` has no pattern in it. Throws when a folder that has to be listed cannot be. */
+function expand(base: string, parts: readonly string[], plainly: boolean): string[] {
   const [part, ...rest] = parts
   if (part === undefined) return []
   const names = isPattern(part) ? list(base === '' ? '.' : base).filter((name) => matches(name, part)) : [plain(part)]
@@ -28,17 +26,12 @@ function expand(base: string, parts: readonly string[]): string[] {
     if (lstatSync(path, { throwIfNoEntry: false }) === undefined) continue
     const folder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
     if (rest.length === 0) found.push(folder ? `${path}/` : path)
-    else if (folder) found.push(...expand(`${path}/`, rest))
+    else if (folder) found.push(...expand(`${path}/`, rest, plainly && !isPattern(part)))
   }
-  // glob(3) gives up when the folder of a pattern cannot be opened, and takes a plain path before it as it stands.
-  if (
-    found.length === 0 &&
-    !isPattern(part) &&
-    rest.some(isPattern) &&
-    lstatSync(base + plain(part), { throwIfNoEntry: false }) === undefined
-  ) {
-    list(base + plain(part))
-  }
+  // glob(3) gives up when the folder before the first pattern is not there.
+  const missing =
+    plainly && !isPattern(part) && found.length === 0 && lstatSync(base + plain(part), { throwIfNoEntry: false }) === undefined
+  if (missing && rest.some(isPattern)) list(base + plain(part))
   return found
 }
 
