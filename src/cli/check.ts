@@ -1,5 +1,6 @@
 // `viaduct check`: whether a configuration or a folder can be served, and what it is made of.
 
+import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { ConfigError, certificateWarnings, dateOf } from '../config/index.ts'
 import type { ListenerPlan, Loaded, PlanEntry, RoutePlan } from '../config/index.ts'
@@ -47,13 +48,25 @@ function inspect({ plan }: Loaded): Found {
     const last = routes.findIndex(takesAll)
     if (last !== -1 && last < routes.length - 1) warnings.push(`${at}.routes[${last}] answers everything: those after it are never asked`)
   }
-  const root = process.getuid?.() === 0
+  const least = leastPort()
   for (const [i, { listen, tls }] of plan.listeners.entries()) {
-    if ('port' in listen && listen.port > 0 && listen.port < 1024 && !root)
-      warnings.push(`listening on ${describeListen(listen)} needs root`)
+    if ('port' in listen && listen.port > 0 && listen.port < least)
+      warnings.push(`listening on ${describeListen(listen)} needs root, or the capability CAP_NET_BIND_SERVICE`)
     if (tls !== undefined) warnings.push(...certificateWarnings(tls, Date.now()).map((each) => `listeners[${i}].tls: ${each}`))
   }
   return { entries, missing: entries.filter((entry) => entry.missing !== undefined), warnings, user: userName() }
+}
+
+/** The lowest port that this user may listen on. */
+function leastPort(): number {
+  try {
+    // Of root's capabilities, the tenth.
+    const capabilities = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))![1]!}`)
+    if (((capabilities >> 10n) & 1n) === 1n) return 0
+    return Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'latin1'))
+  } catch {
+    return process.getuid?.() === 0 ? 0 : 1024
+  }
 }
 
 function takesAll({ path, method, tryFiles, application, redirect, respond, rewrite }: RoutePlan): boolean {

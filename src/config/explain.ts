@@ -1,6 +1,7 @@
 // What a server would do with a request, and why, without doing it: the same decisions by the same functions, told one by one.
 
 import { empty, fromByteString, getHeader, parseTarget, toByteString } from '../core/index.ts'
+import { redirectToHttps } from '../http/index.ts'
 import { fit, forwarded, hostFinder, hostName } from '../middleware/index.ts'
 import { describeListen } from '../runtime/index.ts'
 import { makeRequest } from '../testing/index.ts'
@@ -47,6 +48,8 @@ class Telling {
   readonly #plan: ServerPlan
   readonly #asked: AskedRequest
   readonly #url: URL
+  /** The port that the URL says or means; undefined for a path alone. */
+  readonly #port: number | undefined
   readonly #target: string
   readonly #steps: Step[] = []
 
@@ -55,6 +58,8 @@ class Telling {
     this.#asked = asked
     const absolute = /^https?:\/\//i.test(asked.url)
     this.#url = new URL(absolute ? asked.url : `http://localhost${asked.url.startsWith('/') ? '' : '/'}${asked.url}`)
+    const usual = this.#url.protocol === 'https:' ? 443 : 80
+    this.#port = absolute ? Number(this.#url.port === '' ? usual : this.#url.port) : undefined
     // As it was written: URL resolves dots and encodes, and what a client sends is what is asked about.
     const written = absolute ? asked.url.replace(/^https?:\/\/[^/?#]*/i, '') : asked.url
     const path = written.replace(/#.*$/, '')
@@ -66,6 +71,8 @@ class Telling {
     if (typeof refusal === 'string') return this.#answered(status(400, `the path is refused by every listener: ${refusal}`))
     const listener = this.#listener()
     const request = this.#proxied(this.#request(listener))
+    const elsewhere = await this.#redirected(listener, request)
+    if (elsewhere !== undefined) return this.#answered(elsewhere)
     const site = this.#site(request)
     if (site === undefined) return this.#answered(status(421, 'no site has this host, and each has hosts of its own'))
     return this.#routes(site, request)
@@ -80,16 +87,43 @@ class Telling {
     return { method, target: fromByteString(this.#target), steps: this.#steps, answer, ...(application !== undefined && { application }) }
   }
 
-  /** The one with the port of the URL, else the first. */
+  /** The one with the port of the URL, else the first of its scheme that does not redirect, else the first. */
   #listener(): ListenerPlan {
     const { listeners } = this.#plan
-    const port = Number(this.#url.port)
-    const found = listeners.findIndex(({ listen }) => 'port' in listen && listen.port === port)
-    const index = Math.max(0, found)
+    const secure = this.#url.protocol === 'https:'
+    const found = listeners.findIndex(({ listen }) => 'port' in listen && listen.port === this.#port)
+    const like = listeners.findIndex(({ tls, redirect }) =>
+      this.#port === undefined ? redirect === undefined : (tls !== undefined) === secure && redirect === undefined,
+    )
+    const index = Math.max(0, found === -1 ? like : found)
     const listener = listeners[index]!
-    const why = found === -1 ? 'the first one, for none has the port of the URL' : 'it has the port of the URL'
-    this.#step(`listeners[${index}]`, true, `${describeListen(listener.listen)}, ${listener.protocol}: ${why}`)
+    const { listen, protocol, tls } = listener
+    const first = this.#port !== undefined && like > 0 ? `the first one of ${secure ? 'https' : 'http'}` : 'the first one'
+    const why = found === -1 ? `${first}, for none has the port of the URL` : 'it has the port of the URL'
+    this.#step(`listeners[${index}]`, true, `${describeListen(listen)}, ${tls === undefined ? protocol : 'https'}: ${why}`)
     return listener
+  }
+
+  /** What a listener of plain HTTP that leads to https says. */
+  async #redirected({ redirect }: ListenerPlan, request: GatewayRequest): Promise<Explained | undefined> {
+    if (redirect === undefined) return undefined
+    const target = 'port' in redirect ? undefined : this.#plan.listeners[redirect.listener]!.listen
+    const port = target !== undefined && 'port' in target ? target.port : 'port' in redirect ? redirect.port : 443
+    let served = false
+    const pass = (): GatewayResponse => {
+      served = true
+      return empty(200)
+    }
+    const response = await redirectToHttps({ port, application: pass })(request)
+    if (served) {
+      this.#step('redirect', false, request.scheme === 'https' ? 'it came by https' : 'what a certificate authority asks for is served')
+      return undefined
+    }
+    const location = getHeader(response.headers, 'location') ?? ''
+    return {
+      what: `status ${response.status}, a redirect to ${fromByteString(location)}`,
+      why: ['this listener sends its clients to https'],
+    }
   }
 
   #request(listener: ListenerPlan): GatewayRequest {
@@ -103,6 +137,7 @@ class Telling {
       method,
       target: this.#target,
       headers: list,
+      scheme: listener.tls === undefined ? 'http' : 'https',
       local,
       remote: unix ? { address: '', port: 0 } : { address: from, port: 50_000 },
     })

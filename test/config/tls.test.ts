@@ -117,6 +117,44 @@ describe.skipIf(!has('openssl', 'curl'))('viaduct serve with TLS', () => {
     expect(await shown(url)).toBe('one.example')
   })
 
+  test('check shows each certificate, and warns of what clients will refuse', async () => {
+    const old = made.make('old', ['old.example'], -1)
+    const listeners = [
+      { listen: '127.0.0.1:8443', tls: { cert: 'site.crt', key: 'site.key', sni: [{ ...old, names: ['new.example'] }] } },
+      { listen: '127.0.0.1:8080', redirect: 'https' },
+    ]
+    put('viaduct.config.json', config('', { listeners }))
+    const checked = async (...args: string[]): Promise<{ code: number | null; out: string }> => {
+      const program = new Program([MAIN, 'check', ...args], { NO_COLOR: '1' }, folder)
+      programs.push(program)
+      return { code: (await program.exited).code, out: program.out }
+    }
+    const { code, out } = await checked()
+    expect(code).toBe(0)
+    for (const text of [
+      '127.0.0.1:8443  https, HTTP/2 and HTTP/1.1, from TLS 1.2 on\n',
+      `${folder}/site.crt for one.example, localhost, until 20`,
+      `${old.cert} for new.example, until 20`,
+      '127.0.0.1:8080  http -> https at 127.0.0.1:8443\n',
+      `listeners[0].tls: the certificate ${folder}/site.crt expires in `,
+      `listeners[0].tls: the certificate ${old.cert} has expired on 20`,
+      `listeners[0].tls: the certificate ${old.cert} is not for new.example`,
+    ]) {
+      expect(out).toContain(text)
+    }
+    expect(JSON.parse((await checked('--json')).out)).toMatchObject({
+      ok: true,
+      listeners: [
+        {
+          listen: '127.0.0.1:8443',
+          protocol: 'http',
+          certificates: [{ cert: `${folder}/site.crt`, names: ['one.example', 'localhost'] }, { names: ['new.example'] }],
+        },
+        { listen: '127.0.0.1:8080', protocol: 'http', redirect: 'https' },
+      ],
+    })
+  })
+
   test('who comes by https to a proxy that is trusted is not redirected', async () => {
     const listeners = [
       { listen: '127.0.0.1:0', tls },
