@@ -156,7 +156,11 @@ export interface FolderApplication {
   readonly php?: {
     /** The php-cgi to use. Default: the one on PATH. */
     readonly program?: string
-    /** Requests that run at a time. Default: two a core, at least four. */
+    /** `native`: the php-cgi of this machine. `embedded`: the one from npm, as WebAssembly in threads of the server. `auto`: the native one where there is one, else the embedded one. Default: "auto". */
+    readonly interpreter?: 'auto' | 'native' | 'embedded'
+    /** Of an embedded interpreter, which sees the files of this folder and no others: whether it may change them. Default: "read-write". */
+    readonly files?: 'read-write' | 'read-only'
+    /** Requests that run at a time. Default: two a core, at least four; two of an embedded PHP. */
     readonly workers?: number
     /** php.ini settings for the pool, as text; scripts may change them. */
     readonly ini?: Readonly<Record<string, string>>
@@ -172,7 +176,7 @@ export interface FolderApplication {
       readonly queueTimeout?: Duration
       /** How long a script may say nothing: then its client gets 504, and its worker is replaced. Default: "60s". */
       readonly silence?: Duration
-      /** Largest request body. PHP's own `post_max_size` is usually far lower. Default: "1G". */
+      /** Largest request body. PHP's own `post_max_size` is usually far lower. Of an embedded PHP: 128M. Default: "1G". */
       readonly body?: Size
       /** Bytes of a request body that are kept in memory; beyond, it goes to a file. Default: "2M". */
       readonly bodyMemory?: Size
@@ -180,8 +184,10 @@ export interface FolderApplication {
       readonly holdBytes?: Size
       /** How long it is held back. Default: "5ms". */
       readonly holdTime?: Duration
-      /** Within what time the workers must be up. Default: "10s". */
+      /** Within what time the workers must be up. Of an embedded PHP: 30s. Default: "10s". */
       readonly start?: Duration
+      /** Memory of each embedded interpreter. A native one has what `memory_limit` says. Default: "512M". */
+      readonly memory?: Size
     }
   }
   /** How its CGI programs are run. */
@@ -230,7 +236,11 @@ export interface FolderApplication {
   readonly wsgi?: {
     /** The interpreter of all. Default: of each, that of a `venv` or `.venv` in its folder, else `python3` on PATH. */
     readonly python?: string
-    /** Processes. Default: 2. */
+    /** `native`: a Python of this machine. `embedded`: the one from npm, as WebAssembly in threads of the server. `auto`: the native one where there is one, else the embedded one. Default: "auto". */
+    readonly interpreter?: 'auto' | 'native' | 'embedded'
+    /** Of an embedded interpreter, which sees the files of this folder and no others: whether it may change them. Default: "read-write". */
+    readonly files?: 'read-write' | 'read-only'
+    /** Processes; of an embedded Python threads, each with an interpreter. Default: 2. */
     readonly workers?: number
     /** Threads of each: for applications that wait for others. Default: 1. */
     readonly threads?: number
@@ -252,8 +262,10 @@ export interface FolderApplication {
       readonly body?: Size
       /** Bytes of a request body that are kept in memory; beyond, it goes to a file. Default: "2M". */
       readonly bodyMemory?: Size
-      /** Within what time a worker must have loaded the application. Default: "30s". */
+      /** Within what time a worker must have loaded the application. Of an embedded Python: 60s. Default: "30s". */
       readonly start?: Duration
+      /** Memory of each embedded interpreter. Default: "512M". */
+      readonly memory?: Size
     }
   }
   /** The pools of its FastCGI programs, each the same. */
@@ -335,7 +347,11 @@ export interface PhpApplication {
   readonly symlinks?: boolean
   /** The php-cgi to use. Default: the one on PATH. */
   readonly program?: string
-  /** Requests that run at a time. Default: two a core, at least four. */
+  /** `native`: the php-cgi of this machine. `embedded`: the one from npm, as WebAssembly in threads of the server. `auto`: the native one where there is one, else the embedded one. Default: "auto". */
+  readonly interpreter?: 'auto' | 'native' | 'embedded'
+  /** Of an embedded interpreter, which sees the files of this folder and no others: whether it may change them. Default: "read-write". */
+  readonly files?: 'read-write' | 'read-only'
+  /** Requests that run at a time. Default: two a core, at least four; two of an embedded PHP. */
   readonly workers?: number
   /** php.ini settings for the pool, as text; scripts may change them. */
   readonly ini?: Readonly<Record<string, string>>
@@ -351,7 +367,7 @@ export interface PhpApplication {
     readonly queueTimeout?: Duration
     /** How long a script may say nothing: then its client gets 504, and its worker is replaced. Default: "60s". */
     readonly silence?: Duration
-    /** Largest request body. PHP's own `post_max_size` is usually far lower. Default: "1G". */
+    /** Largest request body. PHP's own `post_max_size` is usually far lower. Of an embedded PHP: 128M. Default: "1G". */
     readonly body?: Size
     /** Bytes of a request body that are kept in memory; beyond, it goes to a file. Default: "2M". */
     readonly bodyMemory?: Size
@@ -359,8 +375,10 @@ export interface PhpApplication {
     readonly holdBytes?: Size
     /** How long it is held back. Default: "5ms". */
     readonly holdTime?: Duration
-    /** Within what time the workers must be up. Default: "10s". */
+    /** Within what time the workers must be up. Of an embedded PHP: 30s. Default: "10s". */
     readonly start?: Duration
+    /** Memory of each embedded interpreter. A native one has what `memory_limit` says. Default: "512M". */
+    readonly memory?: Size
   }
   /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
   readonly sendfile?: readonly string[]
@@ -376,7 +394,11 @@ export interface WsgiApplication {
   readonly python?: string
   /** The virtual environment. Default: `venv` or `.venv` in the folder, if there is one. */
   readonly venv?: string
-  /** Processes. Default: 2. */
+  /** `native`: a Python of this machine. `embedded`: the one from npm, as WebAssembly in threads of the server. `auto`: the native one where there is one, else the embedded one. Default: "auto". */
+  readonly interpreter?: 'auto' | 'native' | 'embedded'
+  /** Of an embedded interpreter, which sees the files of this folder and no others: whether it may change them. Default: "read-write". */
+  readonly files?: 'read-write' | 'read-only'
+  /** Processes; of an embedded Python threads, each with an interpreter. Default: 2. */
   readonly workers?: number
   /** Threads of each: for applications that wait for others. Default: 1. */
   readonly threads?: number
@@ -398,8 +420,10 @@ export interface WsgiApplication {
     readonly body?: Size
     /** Bytes of a request body that are kept in memory; beyond, it goes to a file. Default: "2M". */
     readonly bodyMemory?: Size
-    /** Within what time a worker must have loaded the application. Default: "30s". */
+    /** Within what time a worker must have loaded the application. Of an embedded Python: 60s. Default: "30s". */
     readonly start?: Duration
+    /** Memory of each embedded interpreter. Default: "512M". */
+    readonly memory?: Size
   }
   /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
   readonly sendfile?: readonly string[]
@@ -570,6 +594,8 @@ export interface FastcgiApplication {
   readonly limits?: {
     /** Largest header block of an answer. Default: "64K". */
     readonly head?: Size
+    /** Largest body of an answer; 0 is no limit. Default: 0. */
+    readonly response?: Size
     /** Largest request body. Default: "1G". */
     readonly body?: Size
     /** Bytes of a request body that are kept in memory; beyond, it goes to a file. Default: "1M". */
@@ -578,6 +604,8 @@ export interface FastcgiApplication {
     readonly firstByte?: Duration
     /** How long it may say nothing in the middle of its answer. Default: "60s". */
     readonly between?: Duration
+    /** How long all of it may take, tries and the reading of the client included; 0 is no limit. Default: 0. */
+    readonly total?: Duration
     /** How much is read on of an answer that nobody wants, to keep its connection. Default: "1M". */
     readonly drainBytes?: Size
     /** For how long. Default: "5s". */

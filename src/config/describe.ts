@@ -6,7 +6,7 @@ import { applicationIn } from './apps.ts'
 import { describeFcgi, elastic } from './fcgi.ts'
 import { interpreterOf, missing, shellWord } from './interpreter.ts'
 import { nodeEntry } from './node-app.ts'
-import { describePhp } from './php.ts'
+import { describePhp, phpEntry } from './php.ts'
 import { describePrograms } from './programs.ts'
 import { walk } from './walk.ts'
 import { countWorkers } from './workers.ts'
@@ -107,9 +107,10 @@ export async function describeFolder(folder: string, options: DescribeOptions = 
   const fcgi = describeFcgi(options.fcgi ?? {}, path, elastic(), options.problem ?? (() => {}))
   const { workers, phpCgi } = options
   const given = { ...options.php, ...(workers !== undefined && { workers }), ...(phpCgi !== undefined && { program: phpCgi }) }
-  const php = await describePhp(given, path, contents.php)
+  const shownRoot = fromByteString(root.path) || '/'
+  const php = await describePhp(given, path, shownRoot, contents.php)
   return {
-    root: fromByteString(root.path) || '/',
+    root: shownRoot,
     entries: [
       ...(mounted.all ? [] : [{ path: '/', kind: 'static', ...(contents.partial && { note: PARTIAL }) }]),
       ...mounted.entries,
@@ -158,7 +159,7 @@ function describeApps(
       const { file, python, version, venv } = app.wsgi
       const found =
         settings.python === undefined ? { python, version, venv } : { python: settings.python, version: settings.version, venv: undefined }
-      const place = { app: file, folder: fromByteString(root.path + app.folder) || '/', ...found }
+      const place = { app: file, folder: fromByteString(root.path + app.folder) || '/', root: fromByteString(root.path) || '/', ...found }
       const plan = describePool(settings, place, path)
       mounts.push({ path: app.folder, kind: 'wsgi', plan, now: mounts.length < STARTED })
       entries.push(wsgiEntry(shown, app.name, plan, place))
@@ -168,10 +169,9 @@ function describeApps(
 }
 
 function phpEntries({ plan, version }: { plan: PhpPlan; version?: string }, contents: Contents): PlanEntry[] {
-  const entry = { path: '*.php', kind: 'php' }
   // A walk that ended early cannot say that something is needed.
-  if ('missing' in plan) return contents.php && !contents.partial ? [{ ...entry, missing: plan.missing }] : []
-  return version === undefined ? [] : [{ ...entry, interpreter: 'php-cgi', version, workers: plan.workers }]
+  const shown = 'missing' in plan ? contents.php && !contents.partial : contents.php && version !== undefined
+  return shown ? [phpEntry('*.php', plan, version ?? '')] : []
 }
 
 /** A line for each place with programs, and one for each thing that is missing for one of them. */

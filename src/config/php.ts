@@ -2,7 +2,9 @@
 
 import { availableParallelism } from 'node:os'
 import { backend, enumerate } from '../core/index.ts'
+import { embeddedPhp } from '../embedded/index.ts'
 import { findPhpCgi, phpPool, phpVersion } from '../php/index.ts'
+import { chooseInterpreter, interpreterMembers } from './embedded.ts'
 import { missing } from './interpreter.ts'
 import { lazy } from './lazy.ts'
 import { missingPage } from './missing-page.ts'
@@ -10,13 +12,15 @@ import { maskSecret, readSecrets } from './secrets.ts'
 import { choice, limits, anyText, may, record, secret, text, whole } from './values.ts'
 import type { z } from 'zod'
 import type { Backend, ByteString, GatewayRequest } from '../core/index.ts'
-import type { PhpLimits } from '../php/index.ts'
+import type { EmbeddedPhpLimits } from '../embedded/index.ts'
+import type { PlanEntry } from './describe.ts'
+import type { InterpreterSettings } from './embedded.ts'
 import type { Missing } from './interpreter.ts'
 import type { BuildScope } from './kinds/kind.ts'
 import type { LimitsGroup, Secret } from './values.ts'
 
 /** The settings of a pool, as a configuration writes them. */
-export interface PhpSettings {
+export interface PhpSettings extends InterpreterSettings {
   readonly program?: string
   readonly workers?: number
   readonly ini?: Readonly<Record<string, string>>
@@ -25,22 +29,24 @@ export interface PhpSettings {
   readonly limits?: Readonly<Record<string, number | string>>
 }
 
-const LIMITS: LimitsGroup<keyof PhpLimits> = limits<keyof PhpLimits>({
+const LIMITS: LimitsGroup<keyof EmbeddedPhpLimits> = limits<keyof EmbeddedPhpLimits>({
   queue: ['count', 'Requests that may wait for a worker; the next one gets 503.', 512],
   queueTimeout: ['duration', 'How long a request may wait for a worker before it gets 503.', '30s'],
   silence: ['duration', 'How long a script may say nothing: then its client gets 504, and its worker is replaced.', '60s'],
-  body: ['size', "Largest request body. PHP's own `post_max_size` is usually far lower.", '1G'],
+  body: ['size', "Largest request body. PHP's own `post_max_size` is usually far lower. Of an embedded PHP: 128M.", '1G'],
   bodyMemory: ['size', 'Bytes of a request body that are kept in memory; beyond, it goes to a file.', '2M'],
   holdBytes: ['size', 'How much of an answer is held back, so that most pages have a Content-Length; 0 streams at once.', '64K'],
   holdTime: ['duration', 'How long it is held back.', '5ms'],
-  start: ['duration', 'Within what time the workers must be up.', '10s'],
+  start: ['duration', 'Within what time the workers must be up. Of an embedded PHP: 30s.', '10s'],
+  memory: ['size', 'Memory of each embedded interpreter. A native one has what `memory_limit` says.', '512M'],
 })
 
 /** The members that a pool adds to an application. */
 export function phpMembers(): Record<string, z.ZodType> {
   return {
     program: may(text('the path of a php-cgi'), 'The php-cgi to use. Default: the one on PATH.'),
-    workers: may(whole(1, 10_000), 'Requests that run at a time. Default: two a core, at least four.'),
+    ...interpreterMembers('the php-cgi of this machine'),
+    workers: may(whole(1, 10_000), 'Requests that run at a time. Default: two a core, at least four; two of an embedded PHP.'),
     ini: may(
       record(anyText('text'), 'php.ini settings: names and texts'),
       'php.ini settings for the pool, as text; scripts may change them.',
@@ -55,37 +61,78 @@ export function phpMembers(): Record<string, z.ZodType> {
   }
 }
 
-/** A pool that can be started. */
-interface PhpPoolPlan {
-  /** Absolute path of php-cgi. */
-  readonly file: string
+interface AnyPoolPlan {
   readonly workers: number
   /** There are PHP files now. Else the pool starts with the first request for one that came later. */
   readonly start: boolean
   readonly ini?: Readonly<Record<string, string>>
   readonly env?: Readonly<Record<string, Secret>>
-  readonly scheduling?: 'batch' | 'normal'
-  readonly limits?: Partial<PhpLimits>
+  readonly limits?: Partial<EmbeddedPhpLimits>
 }
 
-export type PhpPlan = PhpPoolPlan | { readonly missing: Missing }
+/** A pool of processes that can be started. */
+interface PhpPoolPlan extends AnyPoolPlan {
+  /** Absolute path of php-cgi. */
+  readonly file: string
+  readonly scheduling?: 'batch' | 'normal'
+}
 
-/** What the settings mean here. `version` is known where the pool starts at once. Rejects with CONFIG for a program that is no php-cgi. */
-export async function describePhp(settings: PhpSettings, path: string, start: boolean): Promise<{ plan: PhpPlan; version?: string }> {
+/** A pool of threads that can. */
+interface EmbeddedPlan extends AnyPoolPlan {
+  /** Its version: `8.3`. */
+  readonly embedded: string
+  /** What scripts see. */
+  readonly root: string
+  readonly files?: 'read-write' | 'read-only'
+}
+
+export type PhpPlan = PhpPoolPlan | EmbeddedPlan | { readonly missing: Missing }
+
+const EMBEDDED_WORKERS = 2
+
+/**
+ * What the settings mean for the scripts of `root`. `version` is known where the pool starts at once. Rejects with CONFIG for a
+ * program that is no php-cgi.
+ */
+export async function describePhp(
+  settings: PhpSettings,
+  path: string,
+  root: string,
+  start: boolean,
+): Promise<{ plan: PhpPlan; version?: string }> {
   const file = settings.program ?? findPhpCgi(path)
-  if (file === undefined) return { plan: { missing: missing('php-cgi', path) } }
-  const plan: PhpPoolPlan = {
-    file,
-    workers: settings.workers ?? Math.max(4, 2 * availableParallelism()),
+  const chosen = chooseInterpreter(settings, 'php', file !== undefined, () => missing('php-cgi', path))
+  const rest = {
     start,
     ...(settings.ini !== undefined && { ini: settings.ini }),
     ...(settings.env !== undefined && { env: settings.env }),
-    ...(settings.scheduling !== undefined && { scheduling: settings.scheduling }),
     ...(settings.limits !== undefined && { limits: LIMITS.read(settings.limits) }),
   }
+  if (chosen !== 'native') {
+    if ('missing' in chosen) return { plan: chosen }
+    const { version } = chosen.embedded
+    const { workers = EMBEDDED_WORKERS, files } = settings
+    return { plan: { embedded: version, root, workers, ...rest, ...(files !== undefined && { files }) }, version }
+  }
+  const plan: PhpPoolPlan = {
+    file: file!,
+    workers: settings.workers ?? Math.max(4, 2 * availableParallelism()),
+    ...rest,
+    ...(settings.scheduling !== undefined && { scheduling: settings.scheduling }),
+  }
   if (!start) return { plan }
-  const { version, file: found } = await phpVersion(file)
+  const { version, file: found } = await phpVersion(file!)
   return { plan: { ...plan, file: found }, version }
+}
+
+/** Its line of the table. */
+export function phpEntry(path: string, plan: PhpPlan, version: string): PlanEntry {
+  const entry = { path, kind: 'php' }
+  if ('missing' in plan) return { ...entry, missing: plan.missing }
+  const { workers } = plan
+  return 'embedded' in plan
+    ? { ...entry, interpreter: 'php', version, note: 'embedded', workers }
+    : { ...entry, interpreter: 'php-cgi', version, workers }
 }
 
 /** The pool; where there is no PHP, a page that says so. */
@@ -95,6 +142,11 @@ export function buildPhp(plan: PhpPlan, scope: BuildScope, extensions: readonly 
     return backend((request) => missingPage(request, plan.missing, after), {})
   }
   const env = readSecrets(plan.env)
+  if ('embedded' in plan) {
+    const { embedded: _, start, limits: own, ...rest } = plan
+    const given = { ...own, ...scope.limits?.php }
+    return lazy(() => embeddedPhp({ ...rest, name: scope.name, extensions, log: scope.log, env, limits: given }), start)
+  }
   return lazy(
     () =>
       phpPool({

@@ -3,7 +3,9 @@
 import { join } from 'node:path'
 import { backend, enumerate } from '../core/index.ts'
 import { findProgram } from '../process/index.ts'
+import { embeddedWsgi } from '../embedded/index.ts'
 import { findPython, pythonVersion, wsgiPool } from '../wsgi/index.ts'
+import { chooseInterpreter, interpreterMembers } from './embedded.ts'
 import { missing } from './interpreter.ts'
 import { mending } from './mending.ts'
 import { missingPage } from './missing-page.ts'
@@ -11,14 +13,15 @@ import { maskSecret, readSecrets } from './secrets.ts'
 import { choice, limits, may, record, secret, text, whole } from './values.ts'
 import type { z } from 'zod'
 import type { Backend, ByteString, GatewayRequest } from '../core/index.ts'
-import type { WsgiLimits } from '../wsgi/index.ts'
+import type { EmbeddedWsgiLimits } from '../embedded/index.ts'
+import type { InterpreterSettings } from './embedded.ts'
 import type { PlanEntry } from './describe.ts'
 import type { Missing } from './interpreter.ts'
 import type { BuildScope, DescribeScope } from './kinds/kind.ts'
 import type { LimitsGroup, Secret } from './values.ts'
 
 /** The settings of a pool, as a configuration writes them. */
-export interface WsgiSettings {
+export interface WsgiSettings extends InterpreterSettings {
   readonly python?: string
   readonly venv?: string
   readonly workers?: number
@@ -29,13 +32,14 @@ export interface WsgiSettings {
   readonly limits?: Readonly<Record<string, number | string>>
 }
 
-const LIMITS: LimitsGroup<keyof WsgiLimits> = limits<keyof WsgiLimits>({
+const LIMITS: LimitsGroup<keyof EmbeddedWsgiLimits> = limits<keyof EmbeddedWsgiLimits>({
   queue: ['count', 'Requests that may wait for a worker; the next one gets 503.', 512],
   queueTimeout: ['duration', 'How long a request may wait for a worker before it gets 503.', '30s'],
   silence: ['duration', 'How long an application may say nothing: then its client gets 504, and its worker is replaced.', '60s'],
   body: ['size', 'Largest request body.', '1G'],
   bodyMemory: ['size', 'Bytes of a request body that are kept in memory; beyond, it goes to a file.', '2M'],
-  start: ['duration', 'Within what time a worker must have loaded the application.', '30s'],
+  start: ['duration', 'Within what time a worker must have loaded the application. Of an embedded Python: 60s.', '30s'],
+  memory: ['size', 'Memory of each embedded interpreter.', '512M'],
 })
 
 const WORKERS = 2
@@ -51,7 +55,8 @@ export function wsgiMembers(): Record<string, z.ZodType> {
       text('the path of a virtual environment'),
       'The virtual environment. Default: `venv` or `.venv` in the folder, if there is one.',
     ),
-    workers: may(whole(1, 1000), 'Processes.', WORKERS),
+    ...interpreterMembers('a Python of this machine'),
+    workers: may(whole(1, 1000), 'Processes; of an embedded Python threads, each with an interpreter.', WORKERS),
     threads: may(whole(1, 1000), 'Threads of each: for applications that wait for others.', 1),
     depth: may(
       whole(1, 64),
@@ -71,28 +76,42 @@ export function wsgiMembers(): Record<string, z.ZodType> {
   }
 }
 
-/** A pool that can be started. */
-interface WsgiPoolPlan {
+interface AnyPoolPlan {
   /** Absolute path of a file, or what to import. */
   readonly app: string
   /** Absolute: where it is run. */
   readonly folder: string
-  /** Absolute path of the interpreter. */
-  readonly python: string
   readonly workers: number
-  readonly threads?: number
-  readonly depth?: number
   readonly env?: Readonly<Record<string, Secret>>
-  readonly scheduling?: 'batch' | 'normal'
-  readonly limits?: Partial<WsgiLimits>
+  readonly limits?: Partial<EmbeddedWsgiLimits>
 }
 
-export type WsgiPlan = WsgiPoolPlan | { readonly app: string; readonly missing: Missing }
+/** A pool of processes that can be started. */
+interface WsgiPoolPlan extends AnyPoolPlan {
+  /** Absolute path of the interpreter. */
+  readonly python: string
+  readonly threads?: number
+  readonly depth?: number
+  readonly scheduling?: 'batch' | 'normal'
+}
+
+/** A pool of threads that can. */
+interface EmbeddedPlan extends AnyPoolPlan {
+  /** Its version: `3.13`. */
+  readonly embedded: string
+  /** What the application sees. */
+  readonly root: string
+  readonly files?: 'read-write' | 'read-only'
+}
+
+export type WsgiPlan = WsgiPoolPlan | EmbeddedPlan | { readonly app: string; readonly missing: Missing }
 
 /** Where an application is, and which Python it has. */
 export interface WsgiPlace {
   readonly app: string
   readonly folder: string
+  /** The folder that an embedded interpreter sees. Default: `folder`. */
+  readonly root?: string
   readonly python: string | undefined
   readonly version: string | undefined
   readonly venv: string | undefined
@@ -122,28 +141,31 @@ function venvOf(python: string, folder: string): string | undefined {
 
 /** What the settings mean for an application that was found. */
 export function describePool(settings: WsgiSettings, place: WsgiPlace, path: string): WsgiPlan {
-  const { app, folder, python } = place
-  if (python === undefined) return { app, missing: missing('python3', path) }
-  const { workers = WORKERS, threads, depth, env, scheduling, limits: given } = settings
-  return {
-    app,
-    folder,
-    python,
-    workers,
-    ...(threads !== undefined && { threads }),
-    ...(depth !== undefined && { depth }),
-    ...(env !== undefined && { env }),
-    ...(scheduling !== undefined && { scheduling }),
-    ...(given !== undefined && { limits: LIMITS.read(given) }),
+  const { app, folder, root = folder, python } = place
+  const chosen = chooseInterpreter(settings, 'python', python !== undefined, () => missing('python3', path))
+  const { workers = WORKERS, threads, depth, env, scheduling, files, limits: given } = settings
+  const rest = { app, folder, workers, ...(env !== undefined && { env }), ...(given !== undefined && { limits: LIMITS.read(given) }) }
+  if (chosen === 'native') {
+    return {
+      ...rest,
+      python: python!,
+      ...(threads !== undefined && { threads }),
+      ...(depth !== undefined && { depth }),
+      ...(scheduling !== undefined && { scheduling }),
+    }
   }
+  if ('missing' in chosen) return { app, missing: chosen.missing }
+  return { ...rest, embedded: chosen.embedded.version, root, ...(files !== undefined && { files }) }
 }
 
 /** `file`: how the application is called where it is mounted. */
 export function wsgiEntry(path: string, file: string, plan: WsgiPlan, { version, venv }: WsgiPlace): PlanEntry {
   const entry = { path, kind: 'wsgi', file }
   if ('missing' in plan) return { ...entry, missing: plan.missing }
+  const { workers } = plan
+  if ('embedded' in plan) return { ...entry, interpreter: 'python', version: plan.embedded, note: 'embedded', workers }
   const interpreter = venv === undefined ? 'python3' : `python of ${venv.slice(venv.lastIndexOf('/') + 1)}`
-  return { ...entry, interpreter, ...(version !== undefined && { version }), workers: plan.workers }
+  return { ...entry, interpreter, ...(version !== undefined && { version }), workers }
 }
 
 /** The pool; where there is no Python, a page that says so. An application that cannot be loaded is answered with 500 until it can. */
@@ -152,18 +174,13 @@ export function buildWsgi(plan: WsgiPlan, scope: BuildScope, name: string, now: 
     const after = 'Then stop Viaduct and start it again, or send it SIGHUP.'
     return backend((request) => missingPage(request, plan.missing, after), {})
   }
-  const { env, limits: own, ...rest } = plan
-  const values = readSecrets(env)
+  const env = readSecrets(plan.env)
+  const common = { name, env, log: scope.log }
   return mending(
-    () =>
-      wsgiPool({
-        ...rest,
-        name,
-        env: values,
-        log: scope.log,
-        ...(own !== undefined && { limits: own }),
-        ...(scope.guard !== undefined && { guard: scope.guard }),
-      }),
+    () => {
+      if ('embedded' in plan) return embeddedWsgi({ ...plan, ...common })
+      return wsgiPool({ ...plan, ...common, ...(scope.guard !== undefined && { guard: scope.guard }) })
+    },
     { name, now, ...(scope.strict !== undefined && { strict: scope.strict }) },
   )
 }

@@ -36,10 +36,13 @@ const PACKAGES: Readonly<Record<Language, Package>> = {
   },
 }
 
+// It has to be found from here.
+const INSTALL = /\/lib\/node_modules\/[^/]+\/dist\//.test(import.meta.url) ? 'npm install --global' : 'npm install'
+
 /** The one command for somebody who lacks it. */
 export const EMBEDDED_INSTALL: Readonly<Record<Language, string>> = {
-  php: `npm install ${PACKAGES.php.name}@${PACKAGES.php.release}`,
-  python: `npm install ${PACKAGES.python.name}@${PACKAGES.python.release}`,
+  php: `${INSTALL} ${PACKAGES.php.name}@${PACKAGES.php.release}`,
+  python: `${INSTALL} ${PACKAGES.python.name}@${PACKAGES.python.release}`,
 }
 
 /** What is read of a package's own file. */

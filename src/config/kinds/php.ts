@@ -1,7 +1,7 @@
 // `php`: the scripts of a folder, in a pool of workers, and none of its other files.
 
 import { EXTENSIONS } from '../describe.ts'
-import { buildPhp, describePhp, phpMembers, phpVariables } from '../php.ts'
+import { buildPhp, describePhp, phpEntry, phpMembers, phpVariables } from '../php.ts'
 import { lack } from '../interpreter.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
@@ -33,7 +33,7 @@ interface ScriptPlan {
 export const php: Kind<ScriptSettings, ScriptPlan> = {
   kind: 'php',
   summary:
-    'PHP scripts of a folder, run by a pool of php-cgi workers. Other files of the folder are not sent: a `static` application beside it does that.',
+    'PHP scripts of a folder, run by a pool of php-cgi workers, or by an embedded PHP. Other files of the folder are not sent: a `static` application beside it does that.',
   schema: () =>
     group({
       kind: zod().literal('php'),
@@ -56,17 +56,13 @@ export const php: Kind<ScriptSettings, ScriptPlan> = {
         ...(pool.env !== undefined && { env: scope.secrets('env', pool.env) }),
       },
       scope.path,
+      root,
       true,
     )
     if ('missing' in plan) scope.problem('program', 'php-cgi on PATH, or the path of one', lack(plan.missing))
-    const entry = { path: root, kind: 'php' }
     return {
       plan: { root, index, extensions, symlinks, path: scope.path, pool: plan },
-      entries: [
-        'missing' in plan
-          ? { ...entry, missing: plan.missing }
-          : { ...entry, interpreter: 'php-cgi', version: version!, workers: plan.workers },
-      ],
+      entries: [phpEntry(root, plan, version ?? '')],
     }
   },
 

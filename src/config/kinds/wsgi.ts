@@ -2,7 +2,7 @@
 
 import { locateWsgi, describeWsgi } from '../../wsgi/index.ts'
 import { describe } from '../../core/index.ts'
-import { lack, missing } from '../interpreter.ts'
+import { lack } from '../interpreter.ts'
 import { faultOfFolder } from '../scope.ts'
 import { group, may, must, text, zod } from '../values.ts'
 import { buildWsgi, choosePython, describePool, wsgiEntry, wsgiMembers, wsgiVariables } from '../wsgi.ts'
@@ -34,14 +34,14 @@ export const python: Kind<PythonSettings, WsgiPlan> = {
   async describe(settings, scope) {
     const root = scope.folder('root', settings.root)
     const [app, found] = await Promise.all([applicationOf(settings, root, scope), choosePython(settings, root, scope)])
-    if (found.python === undefined && settings.python === undefined && settings.venv === undefined)
-      scope.problem('python', 'python3 on PATH, or the path of one', lack(missing('python3', scope.path)))
     const place = { app, folder: root, ...found }
     const plan = describePool(
       { ...settings, ...(settings.env !== undefined && { env: scope.secrets('env', settings.env) }) },
       place,
       scope.path,
     )
+    if ('missing' in plan && settings.python === undefined && settings.venv === undefined)
+      scope.problem('python', 'python3 on PATH, or the path of one', lack(plan.missing))
     return { plan, entries: [wsgiEntry(root, app.startsWith(`${root}/`) ? app.slice(root.length + 1) : app, plan, place)] }
   },
 
