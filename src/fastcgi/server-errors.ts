@@ -11,6 +11,11 @@ export function gone(): GatewayError {
   return new GatewayError('CLIENT_GONE', { status: 499, message: 'fastcgi: the web server has closed the connection' })
 }
 
+/** To whoever reads on after the answer. */
+export function answered(): GatewayError {
+  return new GatewayError('CLOSED', { status: 499, message: 'fastcgi: the request has been answered' })
+}
+
 export function late(timeout: number): GatewayError {
   return new GatewayError('TIMEOUT', {
     status: 408,

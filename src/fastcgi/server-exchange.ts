@@ -7,6 +7,7 @@ import { GatewayError, Scope, emptyBody, encodeHead, statusOf } from '../core/in
 import type { Application, ByteStream, ByteString, ErrorStream, FilterData, GatewayResponse, HeaderList, Outcome } from '../core/index.ts'
 import { Role, Type } from './record.ts'
 import type { BeginRequest } from './record.ts'
+import { answered } from './server-errors.ts'
 import { DataInput } from './server-filter.ts'
 import { InputBody, tooLarge } from './server-input.ts'
 import { Inputs } from './server-inputs.ts'
@@ -332,7 +333,7 @@ export class ServerExchange implements Outlet {
     const held = this.#held
     this.#held = this.heldAt = undefined
     if (held?.response !== undefined) drop(held.response, outcome.error)
-    this.inputs.fail(outcome.error ?? new GatewayError('CLOSED', { status: 499, message: 'fastcgi: the request has been answered' }))
+    this.inputs.fail(() => outcome.error ?? answered())
     this.#scope?.finish(outcome)
   }
 }

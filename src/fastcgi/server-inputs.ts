@@ -77,10 +77,11 @@ export class Inputs {
     this.data?.input.expire(tick, error)
   }
 
-  /** Whoever still reads must not wait for what is ignored from now on. */
-  fail(error: unknown): void {
-    this.stdin?.fail(error)
-    this.data?.input.fail(error)
+  /** Whoever still reads must not wait for what is ignored from now on. Most have read everything, and an error is dear. */
+  fail(error: () => unknown): void {
+    const { stdin, data } = this
+    if (stdin?.ended === false) stdin.fail(error())
+    if (data?.input.ended === false) data.input.fail(error())
   }
 
   #disorder(fact: string): GatewayError {
