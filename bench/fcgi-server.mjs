@@ -26,10 +26,14 @@ const servers = {
     const answers = { '/': [small, [...LIST, 'Content-Length', '1024']], '/large': [large, [...LIST, 'Content-Length', '1048576']] }
     const server = createServer((request, response) => {
       const [body, list] = answers[request.url] ?? answers['/']
-      // So that both read what they are sent, and both look at their request.
+      // Both have the whole body in their hands before they answer.
       if (request.method === 'POST') {
-        request.resume()
-        request.once('end', () => response.writeHead(200, list).end(body))
+        const pieces = []
+        request.on('data', (piece) => pieces.push(piece))
+        request.once('end', () => {
+          Buffer.concat(pieces)
+          response.writeHead(200, list).end(body)
+        })
       } else response.writeHead(200, list).end(body)
     })
     server.keepAliveTimeout = 60_000
