@@ -138,6 +138,21 @@ describe('an upgrade', () => {
     expect(offered).toEqual([undefined, undefined, undefined])
   })
 
+  test.skipIf(!has('curl'))('to HTTP/2 without TLS, which some clients try by habit, costs nobody a connection', async () => {
+    const names: string[] = []
+    await using open = await door(
+      (request) => {
+        names.push(...request.headers.list.filter((_, i) => i % 2 === 0))
+        return text(200, `${request.protocol} ${request.upgrade === undefined}`)
+      },
+      { upgrade: true },
+    )
+    const url = `http://127.0.0.1:${'port' in open.address ? open.address.port : 0}/`
+    const { stdout } = await promisify(execFile)('curl', ['-s', '--http2', '-w', ' %{num_connects}\n', url, url])
+    expect(stdout).toBe('HTTP/1.1 true 1\nHTTP/1.1 true 0\n')
+    expect(names.join().toLowerCase()).not.toMatch(/upgrade|http2/)
+  })
+
   test('of a refused head is refused', async () => {
     await using open = await door(echo, { upgrade: true })
     expect(statusOf(await talk(open.address, upgrade().replace('Host: a\r\n', '')))).toBe(400)

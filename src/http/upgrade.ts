@@ -28,9 +28,16 @@ export function offerUpgrades(door: Door): void {
     const bodiless = facts.transferEncoding === undefined && (facts.contentLength === undefined || facts.contentLength === '0')
     // Pipelined behind requests that still wait: node has cut their answers' ties to the connection already.
     if (connection.first !== undefined) socket.destroy()
-    else if (bodiless && incoming.httpVersionMinor === 1) offer(door, connection, incoming, head)
+    else if (bodiless && incoming.httpVersionMinor === 1 && !meansHttp2(incoming)) offer(door, connection, incoming, head)
     else handBack(door, socket, incoming, head)
   })
+}
+
+/** No application takes this one (RFC 9113, 3.1), and clients that try it by habit should keep their connection. */
+function meansHttp2({ rawHeaders }: Incoming): boolean {
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (sameName(rawHeaders[i]!, 'upgrade') && rawHeaders[i + 1]!.toLowerCase() === 'h2c') return true
+  return false
 }
 
 function offer(door: Door, connection: Connection, incoming: Incoming, rest: Buffer): void {
@@ -88,13 +95,14 @@ function announce(exchange: Exchange, socket: Socket, status: number, headers: H
   exchange.upgradedAt = socket.bytesWritten
 }
 
-/** Gives the request to a new parser, as the bytes it was but for its Upgrade. */
+/** Gives the request to a new parser, as the bytes it was but for its Upgrade and what belongs to it. */
 function handBack(door: Door, socket: Socket, incoming: Incoming, rest: Buffer): void {
   let head = `${incoming.method} ${incoming.url} HTTP/${incoming.httpVersion}\r\n`
   const list = incoming.rawHeaders
   for (let i = 0; i < list.length; i += 2) {
     const name = list[i]!
-    if (!sameName(name, 'upgrade') && !sameName(name, 'connection')) head += `${name}: ${list[i + 1]!}\r\n`
+    if (!sameName(name, 'upgrade') && !sameName(name, 'connection') && !sameName(name, 'http2-settings'))
+      head += `${name}: ${list[i + 1]!}\r\n`
   }
   if (rest.length > 0) socket.unshift(rest)
   socket.unshift(Buffer.from(head + '\r\n', 'latin1'))
