@@ -22,6 +22,13 @@ describe('management records', () => {
     expect(decodeGetValues(...content(made))).toEqual(VALUE_NAMES)
   })
 
+  test('ask with padding even where none is needed: libfcgi does not answer else', () => {
+    expect(latin1(encodeGetValues(['FCGI_MAX_CONNS']))).toEqual(
+      Buffer.concat([wire.bytes('01 09 00 00 00 10 08 00'), wire.pair('FCGI_MAX_CONNS', ''), Buffer.alloc(8)]),
+    )
+    expect(latin1(encodeGetValues(['FCGI_MAX_REQS'])).readUInt8(6)).toBe(1)
+  })
+
   test('answer with the values that there are', () => {
     const made = latin1(encodeGetValuesResult({ FCGI_MPXS_CONNS: '0' }))
     expect(made).toEqual(Buffer.concat([wire.bytes('01 0a 00 00 00 12 06 00'), wire.pair('FCGI_MPXS_CONNS', '0'), Buffer.alloc(6)]))

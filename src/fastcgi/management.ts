@@ -4,25 +4,22 @@
 
 import type { ByteString } from '../core/index.ts'
 import { decodePairs, encodePair } from './params.ts'
-import { MAX_CONTENT, Type, protocolError, record } from './record.ts'
+import { MAX_CONTENT, Type, header, paddingFor, protocolError, record } from './record.ts'
 
 /** The names that FastCGI 1.0 defines. */
 export const VALUE_NAMES: readonly ByteString[] = ['FCGI_MAX_CONNS', 'FCGI_MAX_REQS', 'FCGI_MPXS_CONNS']
 
 /** Asks for values by name. */
 export function encodeGetValues(names: readonly ByteString[]): ByteString {
-  return management(
-    Type.GetValues,
-    names.map((name) => encodePair(name, '')),
-  )
+  const content = joined(names.map((name) => encodePair(name, '')))
+  // libfcgi waits for more bytes after this record if it has no padding, and the three names of the specification need none.
+  const padding = paddingFor(content.length) || 8
+  return header(Type.GetValues, 0, content.length, padding) + content + '\0'.repeat(padding)
 }
 
 /** Answers with those values that there are. */
 export function encodeGetValuesResult(values: Readonly<Record<string, ByteString>>): ByteString {
-  return management(
-    Type.GetValuesResult,
-    Object.entries(values).map(([name, value]) => encodePair(name, value)),
-  )
+  return record(Type.GetValuesResult, 0, joined(Object.entries(values).map(([name, value]) => encodePair(name, value))))
 }
 
 /** "I do not know management records of this type"; the connection stays. */
@@ -49,9 +46,9 @@ export function decodeUnknownType(bytes: Buffer, start: number, end: number): nu
   return bytes[start]!
 }
 
-function management(type: number, pairs: readonly ByteString[]): ByteString {
+/** Management records are discrete: what does not fit into one cannot be said. */
+function joined(pairs: readonly string[]): ByteString {
   const content = pairs.join('')
-  // Management records are discrete: what does not fit into one cannot be said.
   if (content.length > MAX_CONTENT) throw protocolError(`${content.length} bytes of values, a record carries at most ${MAX_CONTENT}`)
-  return record(type, 0, content)
+  return content
 }
