@@ -5,7 +5,7 @@ import { ChildRequest, contentLengthOf, parseEnvironment } from './child-request
 import { encodeHead } from './child.ts'
 
 function requestOf(env: Record<string, string>): ChildRequest {
-  return new ChildRequest(new Map(Object.entries(env)), emptyBody, { write() {} }, new Scope())
+  return new ChildRequest(new Map(Object.entries(env)), { body: emptyBody, errors: { write() {} }, scope: new Scope() })
 }
 
 describe('a request from the environment', () => {

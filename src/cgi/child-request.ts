@@ -1,17 +1,7 @@
 // The request that a CGI program finds in its environment (RFC 3875, 4.1), from the program's side. Pure.
 
-import { GatewayError, Headers, Scope, Variables, isComputed, percentEncode } from '../core/index.ts'
-import type {
-  ByteString,
-  ByteStream,
-  Endpoint,
-  ErrorStream,
-  GatewayRequest,
-  HeaderList,
-  HeaderView,
-  Outcome,
-  VariableView,
-} from '../core/index.ts'
+import { GatewayError, Headers, StatedRequest, Variables, isComputed, percentEncode } from '../core/index.ts'
+import type { ByteString, GatewayRequest, HeaderList, HeaderView, RequestFacts, RequestLife, VariableView } from '../core/index.ts'
 
 export type Environment = ReadonlyMap<ByteString, ByteString>
 
@@ -52,55 +42,37 @@ function rawPath(target: ByteString, scriptName: ByteString, pathInfo: ByteStrin
   return path.startsWith(scriptName) && scriptName !== '' ? path.slice(scriptName.length) : percentEncode(pathInfo)
 }
 
-export class ChildRequest implements GatewayRequest {
-  readonly method: ByteString
-  readonly target: ByteString
-  readonly scriptName: ByteString
-  readonly pathInfo: ByteString
-  readonly rawPathInfo: ByteString
-  readonly queryString: ByteString
-  readonly protocol: ByteString
-  readonly scheme: 'http' | 'https'
+/** Throws BAD_REQUEST, 400, for a CONTENT_LENGTH that is no number. */
+function factsOf(env: Environment): RequestFacts {
+  const get = (name: string): ByteString => env.get(name) ?? ''
+  const scriptName = get('SCRIPT_NAME')
+  const pathInfo = get('PATH_INFO')
+  const queryString = get('QUERY_STRING')
+  const path = percentEncode(scriptName + pathInfo) || '/'
+  const target = env.get('REQUEST_URI') ?? (queryString === '' ? path : `${path}?${queryString}`)
+  return {
+    method: get('REQUEST_METHOD') || 'GET',
+    target,
+    scriptName,
+    pathInfo,
+    rawPathInfo: rawPath(target, scriptName, pathInfo),
+    queryString,
+    protocol: get('SERVER_PROTOCOL') || 'HTTP/1.0',
+    scheme: /^(?:on|1)$/i.test(get('HTTPS')) || get('REQUEST_SCHEME') === 'https' ? 'https' : 'http',
+    contentLength: contentLengthOf(env),
+    remote: { address: get('REMOTE_ADDR'), port: Number(get('REMOTE_PORT')) || 0 },
+    local: { address: get('SERVER_ADDR'), port: Number(get('SERVER_PORT')) || 0 },
+  }
+}
+
+export class ChildRequest extends StatedRequest {
   readonly headers: HeaderView
   readonly variables: VariableView
-  readonly body: ByteStream
-  readonly contentLength: number
-  readonly remote: Endpoint
-  readonly local: Endpoint
-  readonly errors: ErrorStream
-  readonly scope: Scope
 
-  constructor(env: Environment, body: ByteStream, errors: ErrorStream, scope: Scope) {
-    const get = (name: string): ByteString => env.get(name) ?? ''
-    this.method = get('REQUEST_METHOD') || 'GET'
-    this.scriptName = get('SCRIPT_NAME')
-    this.pathInfo = get('PATH_INFO')
-    this.queryString = get('QUERY_STRING')
-    const path = percentEncode(this.scriptName + this.pathInfo) || '/'
-    this.target = env.get('REQUEST_URI') ?? (this.queryString === '' ? path : `${path}?${this.queryString}`)
-    this.rawPathInfo = rawPath(this.target, this.scriptName, this.pathInfo)
-    this.protocol = get('SERVER_PROTOCOL') || 'HTTP/1.0'
-    this.scheme = /^(?:on|1)$/i.test(get('HTTPS')) || get('REQUEST_SCHEME') === 'https' ? 'https' : 'http'
+  constructor(env: Environment, life: RequestLife) {
+    super(factsOf(env), life)
     this.headers = new Headers(headersOf(env))
     this.variables = new Environs(this, env)
-    this.body = body
-    this.contentLength = contentLengthOf(env)
-    this.remote = { address: get('REMOTE_ADDR'), port: Number(get('REMOTE_PORT')) || 0 }
-    this.local = { address: get('SERVER_ADDR'), port: Number(get('SERVER_PORT')) || 0 }
-    this.errors = errors
-    this.scope = scope
-  }
-
-  get signal(): AbortSignal {
-    return this.scope.signal
-  }
-
-  onFinish(callback: (outcome: Outcome) => void): void {
-    this.scope.onFinish(callback)
-  }
-
-  waitUntil(work: Promise<unknown>): void {
-    this.scope.waitUntil(work)
   }
 }
 

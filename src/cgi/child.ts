@@ -66,7 +66,7 @@ export async function serveCgi(application: Application): Promise<void> {
 async function answer(application: Application, env: Environment, scope: Scope, sent: { status: number; bytes: number }): Promise<void> {
   const length = contentLengthOf(env)
   const errors = { write: (text: string) => void process.stderr.write(text) }
-  const request = new ChildRequest(env, length === 0 ? emptyBody : standardInput(length), errors, scope)
+  const request = new ChildRequest(env, { body: length === 0 ? emptyBody : standardInput(length), errors, scope })
   const response = await application(request)
   try {
     const head = encodeHead(response)

@@ -1,83 +1,26 @@
 // A request that came over FastCGI. Its native view is the variables; header fields are derived when somebody asks.
 
-import { Headers, Variables } from '../core/index.ts'
-import type {
-  ByteString,
-  ByteStream,
-  Endpoint,
-  ErrorStream,
-  FilterData,
-  GatewayRequest,
-  HeaderList,
-  HeaderView,
-  Outcome,
-  Scope,
-  VariableView,
-} from '../core/index.ts'
+import { Headers, StatedRequest, Variables } from '../core/index.ts'
+import type { ByteString, FilterData, GatewayRequest, HeaderList, HeaderView, RequestLife, VariableView } from '../core/index.ts'
 import { headersOf, ownVariables } from './server-variables.ts'
 import type { Facts } from './server-variables.ts'
 
 /** What a request needs of whoever looks after it. */
-export interface RequestLife {
-  readonly body: ByteStream
-  readonly errors: ErrorStream
-  readonly scope: Scope
+interface ServerLife extends RequestLife {
   readonly filterData: FilterData | undefined
 }
 
-export class ServerRequest implements GatewayRequest {
-  readonly method: ByteString
-  readonly target: ByteString
-  readonly scriptName: ByteString
-  readonly pathInfo: ByteString
-  readonly rawPathInfo: ByteString
-  readonly queryString: ByteString
-  readonly protocol: ByteString
-  readonly scheme: 'http' | 'https'
-  readonly contentLength: number | undefined
-  readonly remote: Endpoint
-  readonly local: Endpoint
+export class ServerRequest extends StatedRequest {
   readonly headers: HeaderView
   readonly variables: VariableView
   readonly filterData?: FilterData
-  readonly #life: RequestLife
 
-  constructor(life: RequestLife, facts: Facts, pairs: HeaderList, trusted: ReadonlySet<string>, contentLength: number | undefined) {
-    this.#life = life
-    this.method = facts.method
-    this.target = facts.target
-    this.scriptName = facts.scriptName
-    this.pathInfo = facts.pathInfo
-    this.rawPathInfo = facts.rawPathInfo
-    this.queryString = facts.queryString
-    this.protocol = facts.protocol
-    this.scheme = facts.scheme
-    this.remote = facts.remote
-    this.local = facts.local
-    this.contentLength = contentLength
+  /** @param contentLength as it is by now: what CONTENT_LENGTH says may have turned out to be wrong. */
+  constructor(life: ServerLife, facts: Facts, pairs: HeaderList, trusted: ReadonlySet<string>, contentLength: number | undefined) {
+    super(contentLength === facts.contentLength ? facts : { ...facts, contentLength }, life)
     if (life.filterData !== undefined) this.filterData = life.filterData
     this.headers = new DerivedHeaders(pairs)
     this.variables = new GivenVariables(this, pairs, facts, trusted)
-  }
-
-  get body(): ByteStream {
-    return this.#life.body
-  }
-
-  get errors(): ErrorStream {
-    return this.#life.errors
-  }
-
-  get signal(): AbortSignal {
-    return this.#life.scope.signal
-  }
-
-  onFinish(callback: (outcome: Outcome) => void): void {
-    this.#life.scope.onFinish(callback)
-  }
-
-  waitUntil(work: Promise<unknown>): void {
-    this.#life.scope.waitUntil(work)
   }
 }
 

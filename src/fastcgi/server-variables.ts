@@ -5,21 +5,10 @@
 // chose are HTTP_*, and stay that. Specification: RFC 3875, 4.1; FastCGI 1.0, 6.2.
 
 import { GatewayError, isComputed, isFieldValue, isToken, parseTarget, percentEncode, variableName } from '../core/index.ts'
-import type { ByteString, Endpoint, HeaderList } from '../core/index.ts'
+import type { ByteString, HeaderList, RequestFacts } from '../core/index.ts'
 
-export interface Facts {
-  readonly method: ByteString
-  readonly target: ByteString
-  readonly scriptName: ByteString
-  readonly pathInfo: ByteString
-  readonly rawPathInfo: ByteString
-  readonly queryString: ByteString
-  readonly protocol: ByteString
-  readonly scheme: 'http' | 'https'
-  readonly remote: Endpoint
-  readonly local: Endpoint
-  /** undefined where CONTENT_LENGTH says nothing: no body, or one of unknown length. */
-  readonly contentLength: number | undefined
+/** contentLength is undefined where CONTENT_LENGTH says nothing: no body, or one of unknown length. */
+export interface Facts extends RequestFacts {
   /** SERVER_NAME as the web server has it. */
   readonly serverName: ByteString | undefined
 }

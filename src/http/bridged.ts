@@ -1,6 +1,6 @@
 // A request that came by a bridge: node's own server, HTTP/2, or fetch.
 
-import { Headers, Variables } from '../core/index.ts'
+import { Headers, StatedRequest, Variables } from '../core/index.ts'
 import type { Duplex } from 'node:stream'
 import type {
   ByteString,
@@ -10,7 +10,6 @@ import type {
   GatewayRequest,
   HeaderList,
   HeaderView,
-  Outcome,
   Scope,
   Target,
   VariableView,
@@ -36,59 +35,30 @@ export interface BridgedParts {
   readonly upgrade?: ((status: number, headers: HeaderList) => Duplex) | undefined
 }
 
-export class BridgedRequest implements GatewayRequest {
-  readonly method: ByteString
-  readonly target: ByteString
-  readonly scriptName: ByteString
-  readonly pathInfo: ByteString
-  readonly rawPathInfo: ByteString
-  readonly queryString: ByteString
-  readonly protocol: ByteString
-  readonly scheme: 'http' | 'https'
+export class BridgedRequest extends StatedRequest {
   readonly headers: HeaderView
-  readonly body: ByteStream
-  readonly contentLength: number | undefined
-  readonly remote: Endpoint
-  readonly local: Endpoint
-  readonly errors: ErrorStream
   readonly inform: GatewayRequest['inform']
   readonly upgrade: GatewayRequest['upgrade']
-  readonly #scope: () => Scope
   #variables: VariableView | undefined = undefined
 
   constructor(parts: BridgedParts) {
-    this.method = parts.method
-    this.target = parts.target
-    this.scriptName = parts.scriptName ?? ''
-    this.pathInfo = parts.path.path
-    this.rawPathInfo = parts.path.rawPath
-    this.queryString = parts.path.queryString
-    this.protocol = parts.protocol
-    this.scheme = parts.scheme
+    const { path } = parts
+    super(
+      { ...parts, scriptName: parts.scriptName ?? '', pathInfo: path.path, rawPathInfo: path.rawPath, queryString: path.queryString },
+      {
+        body: parts.body,
+        errors: parts.errors,
+        get scope() {
+          return parts.scope()
+        },
+      },
+    )
     this.headers = new Headers(parts.list)
-    this.body = parts.body
-    this.contentLength = parts.contentLength
-    this.remote = parts.remote
-    this.local = parts.local
-    this.errors = parts.errors
     this.inform = parts.inform
     this.upgrade = parts.upgrade
-    this.#scope = parts.scope
   }
 
   get variables(): VariableView {
     return (this.#variables ??= new Variables(this))
-  }
-
-  get signal(): AbortSignal {
-    return this.#scope().signal
-  }
-
-  onFinish(callback: (outcome: Outcome) => void): void {
-    this.#scope().onFinish(callback)
-  }
-
-  waitUntil(work: Promise<unknown>): void {
-    this.#scope().waitUntil(work)
   }
 }
