@@ -132,6 +132,7 @@ const CASES: [string, Case][] = [
     'Env[A] = b',
     'foo',
     'foo = 3',
+    'listen.setfib = 3',
     'foo[a] = 3',
     'pm .max_requests = 3',
     '[www',
@@ -326,7 +327,7 @@ describe.skipIf(!has(PHP_FPM))('php-fpm and this say the same of', () => {
     })
   })
 
-  describe.each(POOL.filter(({ name }) => name !== 'apparmor_hat'))('pool $name', ({ name, kind }) => {
+  describe.each(POOL)('pool $name', ({ name, kind }) => {
     // Whose logs are opened for the test: in our folder.
     const values = name === 'access.log' ? ['DIR/access.log', 'DIR/$pool.log', '/nope/x', '', 'DIR'] : TRIED[kind.form]!
     test.each([...values, undefined])('= %j', async (value) => {

@@ -15,7 +15,7 @@ export interface WorkerOutputOptions {
   readonly buffering: boolean
   /** `log_limit`: bytes of a line, with its line break. */
   readonly limit: number
-  /** What the log begins a line with at this moment; '' when its level keeps the decoration out. */
+  /** What the log begins a line with at this moment. */
   readonly head: () => string
   readonly write: (bytes: Uint8Array) => void
 }
