@@ -26,6 +26,8 @@ packages=(
   python3-flask python3-django gunicorn uwsgi-core uwsgi-plugin-python3
   # Clients and tools.
   git curl wrk procps util-linux systemd ca-certificates openssl
+  # What reads php-fpm's logs and metrics (prometheus has promtool).
+  logrotate prometheus
   # A browser, for TLS and HTTP/2.
   chromium
   # DokuWiki's own files look for these libraries where their packages put them.
