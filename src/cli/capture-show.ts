@@ -10,7 +10,7 @@ import { coloursOf } from './colours.ts'
 import type { Colours } from './colours.ts'
 import { humanBytes } from './pretty.ts'
 import { RecordPrinter } from './request-records.ts'
-import { endOnStop, print } from './request-signals.ts'
+import { endOnStop, flushed, print, room } from './request-signals.ts'
 import { milliseconds, preview, shown } from './request-text.ts'
 
 /** Bytes of a body that are looked at to show its beginning. */
@@ -40,6 +40,8 @@ export async function show(parsed: Parsed, earlySignals: () => NodeJS.Signals[])
     if (!(error instanceof GatewayError)) throw error
     complain(describe(error).replace(/^capture: /, ''))
     return 1
+  } finally {
+    await flushed()
   }
 }
 
@@ -82,7 +84,7 @@ class Viewer {
   }
 
   async run(): Promise<CaptureEnd> {
-    const end = await readCapture(this.#wanted.file, (frame) => this.#frame(frame))
+    const end = await readCapture(this.#wanted.file, (frame) => this.#frame(frame), room)
     this.#tracker.finish(this.#last)
     for (const exchange of this.#bodies) await this.#details(exchange)
     if (this.#wanted.numbers.size === 0 && !this.#wanted.json) process.stdout.write(`${this.#sum(end)}\n`)

@@ -11,7 +11,7 @@ import { coloursOf } from './colours.ts'
 import type { Colours } from './colours.ts'
 import { humanBytes } from './pretty.ts'
 import { readAddress } from './request-address.ts'
-import { endOnStop, print } from './request-signals.ts'
+import { endOnStop, flushed, print } from './request-signals.ts'
 import { milliseconds, preview, shown } from './request-text.ts'
 
 /** Exit code 0: all answers are the same; 1: they are not, or nothing could be compared. */
@@ -49,12 +49,17 @@ export async function replay(parsed: Parsed, earlySignals: () => NodeJS.Signals[
     if (!(error instanceof GatewayError)) throw error
     process.stderr.write(`viaduct: replay: ${describe(error).replace(/^(?:capture|fastcgi): /, '')}\n`)
     return 1
+  } finally {
+    await flushed()
   }
 }
 
 function finish({ same, different, skipped, problem }: ReplaySummary, masked: ReadonlyMap<ByteString, number>): number {
   if (masked.size > 0) {
-    const names = [...masked].map(([name, count]) => `${shown(name)} (${count} request${count === 1 ? '' : 's'})`).join(', ')
+    const names = [...masked]
+      .toSorted()
+      .map(([name, count]) => `${shown(name)} (${count} request${count === 1 ? '' : 's'})`)
+      .join(', ')
     process.stderr.write(`viaduct: replay: masked in the capture and not sent: ${names}; --set NAME=VALUE gives a value\n`)
   }
   if (problem !== undefined) process.stderr.write(`viaduct: replay: ${problem}; what is before that was sent\n`)

@@ -23,8 +23,18 @@ export function endOnStop(earlySignals: () => NodeJS.Signals[]): void {
   })
 }
 
-/** Resolves when standard output has room again. */
+/** Writes to standard output; the promise is kept when it has room again. */
 export function print(bytes: string | Uint8Array): void | Promise<void> {
-  if (process.stdout.write(bytes)) return undefined
+  return process.stdout.write(bytes) ? undefined : room()
+}
+
+/** Waits until standard output has room: a pipe whose reader is slow takes 64 KiB, and what is written meanwhile is memory. */
+export function room(): void | Promise<void> {
+  if (!process.stdout.writableNeedDrain) return undefined
   return new Promise((resolve) => process.stdout.once('drain', resolve))
+}
+
+/** Waits until everything is out: the end of this process would cut off what a full pipe has not taken. */
+export async function flushed(): Promise<void> {
+  await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((resolve) => stream.write('', () => resolve()))))
 }

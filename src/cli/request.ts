@@ -14,7 +14,7 @@ import { readAddress } from './request-address.ts'
 import { openBody, openFile } from './request-body.ts'
 import type { Body } from './request-body.ts'
 import { RecordPrinter } from './request-records.ts'
-import { endOnStop, print } from './request-signals.ts'
+import { endOnStop, flushed, print } from './request-signals.ts'
 import { milliseconds, shown } from './request-text.ts'
 
 const ROLES = { responder: Role.Responder, authorizer: Role.Authorizer, filter: Role.Filter } as const
@@ -48,6 +48,7 @@ export async function request(parsed: Parsed, earlySignals: () => NodeJS.Signals
     process.stderr.write(`viaduct: request: ${plain(error)}\n`)
     return NO_ANSWER
   } finally {
+    await flushed()
     body?.close()
     data?.close()
   }
@@ -130,9 +131,11 @@ class Asker {
 
   async once(): Promise<number> {
     const dialogue = await this.#open()
-    const reply = await this.#ask(dialogue, { head: (head) => this.#head(head), body: print })
+    const screen = new Screen()
+    const reply = await this.#ask(dialogue, { head: (head) => this.#head(head), body: (chunk) => screen.print(chunk) })
     dialogue.close()
-    if (process.stderr.isTTY && process.stdout.isTTY && reply.bodyLength > 0) process.stdout.write('\n')
+    const unseen = screen.end()
+    if (unseen > 0) this.#say(this.#c.yellow(`${humanBytes(unseen)} of a body that is no text: send them to a file, with > FILE`))
     const times = [`${milliseconds(reply.time)} (connected in ${milliseconds(dialogue.connectTime)}`]
     if (reply.headTime !== undefined) times.push(`head after ${milliseconds(reply.headTime)}`)
     this.#say(this.#c.dim(`${humanBytes(reply.bodyLength)} in ${times.join(', ')})`))
@@ -217,6 +220,28 @@ class Asker {
 
   #say(text: string): void {
     if (!this.#silent) process.stderr.write(`${text}\n`)
+  }
+}
+
+/** Standard output: bytes as they are, and on a terminal only what is text. */
+class Screen {
+  readonly #terminal: boolean = process.stdout.isTTY
+  #hidden = 0
+  #last = 0x0a
+
+  print(chunk: Buffer): void | Promise<void> {
+    if (this.#terminal && (this.#hidden > 0 || chunk.includes(0))) {
+      this.#hidden += chunk.length
+      return undefined
+    }
+    this.#last = chunk.at(-1) ?? this.#last
+    return print(chunk)
+  }
+
+  /** Leaves the cursor at the beginning of a line; returns how many bytes were not shown. */
+  end(): number {
+    if (this.#terminal && this.#last !== 0x0a) process.stdout.write('\n')
+    return this.#hidden
   }
 }
 

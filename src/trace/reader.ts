@@ -19,9 +19,10 @@ export interface CaptureEnd {
 
 /**
  * Hands `sink` one frame after the other. A file that is cut off, or damaged somewhere, gives what is before that, and says so.
- * Rejects with CONFIG for what cannot be opened, is no capture, or one of another version.
+ * After each read, of 256 KiB, it waits for `pace`. Rejects with CONFIG for what cannot be opened, is no capture, or one of another
+ * version.
  */
-export async function readCapture(path: string, sink: (frame: Frame) => void): Promise<CaptureEnd> {
+export async function readCapture(path: string, sink: (frame: Frame) => void, pace?: () => void | Promise<void>): Promise<CaptureEnd> {
   const file = await openCapture(path)
   const decoder = new FrameDecoder()
   try {
@@ -32,6 +33,7 @@ export async function readCapture(path: string, sink: (frame: Frame) => void): P
       if (bytesRead === 0) break
       at += bytesRead
       decoder.push(buffer.subarray(0, bytesRead), sink)
+      await pace?.()
     }
   } catch (error) {
     if (error instanceof Damage) return { bytes: decoder.offset, problem: `${path} is damaged: ${error.message}` }
