@@ -55,10 +55,21 @@ describe('the plan of a folder', () => {
   test('with PHP files and no php-cgi says which command brings it', async () => {
     put('x.php')
     program('apt-get')
-    const { entries, settings } = await plan()
+    const { entries, settings } = await plan({ php: { interpreter: 'native' } })
     const lack = { what: 'php-cgi', command: 'apt-get install php-cgi' }
     expect(entries[1]).toEqual({ path: '*.php', kind: 'php', missing: lack })
     expect(settings.php).toEqual({ missing: lack })
+  })
+
+  test('with PHP files and no php-cgi takes the embedded one, and with both the one that is asked for', async () => {
+    put('x.php')
+    const embedded = { path: '*.php', kind: 'php', interpreter: 'php', version: '8.3', note: 'embedded', workers: 2 }
+    const { entries, settings } = await plan()
+    expect(entries[1]).toEqual(embedded)
+    expect(settings.php).toEqual({ embedded: '8.3', root, workers: 2, start: true })
+    php('8.4.1')
+    expect((await plan()).entries[1]).toMatchObject({ interpreter: 'php-cgi', version: '8.4.1' })
+    expect((await plan({ php: { interpreter: 'embedded' } })).entries[1]).toEqual(embedded)
   })
 
   test('refuses a php-cgi that is none', async () => {
@@ -121,7 +132,7 @@ describe('the plan of a folder', () => {
     expect((await plan({ walk: { depth: 2 } })).settings.php).toMatchObject({ start: true })
     expect((await plan({ walk: { names: 14, depth: 4 } })).settings.php).toMatchObject({ start: false })
     rmSync(join(bin, 'php-cgi'))
-    expect((await plan({ walk: { names: 5 } })).entries).toHaveLength(1)
+    expect((await plan({ walk: { names: 5 }, php: { interpreter: 'native' } })).entries).toHaveLength(1)
   })
 
   test('of what is no folder cannot be made', async () => {

@@ -77,7 +77,7 @@ describe('a site', () => {
     put('x.php', '<?php')
     put('cgi-bin/x', '#!/usr/bin/env no-such-interpreter\n', 0o755)
     put('index.html', 'top')
-    const site = await build({ path: '/nonexistent' })
+    const site = await build({ path: '/nonexistent', php: { interpreter: 'native' } })
     for (const [path, what] of [
       ['/x.php', 'php-cgi'],
       ['/cgi-bin/x', 'no-such-interpreter'],

@@ -346,7 +346,7 @@ describe('a file', () => {
 
 test('php-cgi that is not installed is told with the command that brings it', async () => {
   vi.stubEnv('PATH', '/nonexistent')
-  expect(await mistakes(application({ kind: 'php', root: 'site' }))).toEqual([
+  expect(await mistakes(application({ kind: 'php', root: 'site', interpreter: 'native' }))).toEqual([
     expect.stringMatching(/^applications\.a\.program: expected php-cgi on PATH, or the path of one, got no php-cgi/),
   ])
 })
