@@ -48,6 +48,8 @@ export class Leader implements Crew {
   readonly #accepted = new Set<string>()
   /** Everything that looks for who gained what happens one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
+  /** How those ended that nobody has asked about, by pid: letting the leader go on lets the kernel forget it. */
+  readonly #endings = new Map<number, Ending>()
   #lastWords: string[] = []
 
   /** Starts it; throws when the program cannot be started. */
@@ -115,6 +117,7 @@ export class Leader implements Crew {
     try {
       const { inode, pid } = await Promise.race([this.#accepter(deadline), failed])
       this.#accepted.add(inode)
+      this.#endings.delete(pid)
       socket.removeAllListeners('error').removeAllListeners('close')
       socket.once('close', () => this.#accepted.delete(inode))
       return { socket, pid, crew: this, holds: () => descriptorsOf(pid).includes(`socket:[${inode}]`) }
@@ -175,6 +178,11 @@ export class Leader implements Crew {
   /** Lets it fork what is missing, and holds it still again. Those that have ended are gone then: their end must have been read. */
   async #forked(): Promise<void> {
     const deadline = performance.now() + FORK_TIME
+    if (this.#endings.size > this.#options.children) this.#endings.clear()
+    for (const pid of childrenOf(this.pid)) {
+      const stat = processStat(pid)
+      if (stat?.state === 'Z') this.#endings.set(pid, readWaitStatus(stat.waitStatus))
+    }
     this.#signal('SIGCONT')
     while (this.exit === undefined && this.#missing() > 0 && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 1))
@@ -195,6 +203,9 @@ export class Leader implements Crew {
   async ending(pid: number): Promise<Ending | 'unknown' | undefined> {
     const deadline = performance.now() + DEATH_TIME
     for (;;) {
+      const known = this.#endings.get(pid)
+      this.#endings.delete(pid)
+      if (known !== undefined) return known
       const stat = processStat(pid)
       if (stat === undefined) return 'unknown'
       if (stat.state === 'Z') return readWaitStatus(stat.waitStatus)

@@ -38,8 +38,6 @@ const PATIENCE = 30_000
 /** Milliseconds from a stop to the end of what it kills. */
 const STOP_MARGIN = 3000
 
-/** Where the first inherited socket is in a front: after the standard three and the IPC channel. */
-
 /** Serves until told to stop; resolves with the exit code. */
 export async function runMaster(options: MasterOptions): Promise<number> {
   const master = new Master(options)
@@ -271,9 +269,9 @@ class Master {
     this.#options.onReady()
     void this.#notifier?.send('READY=1', 'STATUS=Ready to handle connections', `MAINPID=${process.pid}`)
     const { systemdInterval } = this.#config.global
-    if (this.#notifier === undefined || systemdInterval <= 0) return
+    if (systemdInterval <= 0) return
     this.#say('notice', `systemd monitor interval set to ${systemdInterval * 1000}ms`, 'fpm_systemd_heartbeat')
-    this.#reporter = setInterval(() => this.#report(systemdInterval), systemdInterval * 1000)
+    if (this.#notifier !== undefined) this.#reporter = setInterval(() => this.#report(systemdInterval), systemdInterval * 1000)
   }
 
   /** Sockets that the last configuration does not have any more, once no front that serves them is left. */

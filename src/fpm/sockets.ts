@@ -4,8 +4,9 @@
 
 import { execFileSync } from 'node:child_process'
 import { lookup } from 'node:dns/promises'
-import { chmodSync, chownSync, lstatSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, lstatSync, rmSync, statSync } from 'node:fs'
 import net from 'node:net'
+import { dirname } from 'node:path'
 import { getSystemErrorName } from 'node:util'
 import { GatewayError } from '../core/index.ts'
 import type { Address } from '../core/index.ts'
@@ -80,7 +81,8 @@ async function bindPath(config: PoolConfig, path: string): Promise<BoundSocket> 
   } finally {
     process.umask(before)
   }
-  if (typeof handle === 'number') throw unable(path, handle)
+  // libuv says EACCES for a folder that is not there.
+  if (typeof handle === 'number') throw unable(path, existsSync(dirname(path)) ? handle : -2)
   try {
     permit(config, path)
   } catch (error) {

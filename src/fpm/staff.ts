@@ -119,15 +119,6 @@ export class Staff {
     if (decision.retire !== undefined) this.#dismiss(decision.retire, 'spare')
     if (performance.now() < this.#notBefore) return
     for (let i = 0; i < decision.spawn; i++) void this.#hire(level).catch(() => {})
-    this.#sweep()
-  }
-
-  /** Whoever was to leave after its last request and is still there. */
-  #sweep(): void {
-    const now = performance.now()
-    for (const worker of this.workers) {
-      if (worker.dismissed === 'worn' && now - worker.lastActive > WORN_TIME) worker.hand.crew.kill(worker.pid, 'SIGKILL')
-    }
   }
 
   // ---- coming
@@ -200,6 +191,9 @@ export class Staff {
       // It leaves by itself: the interpreter counts, too.
       worker.dismissed = 'worn'
       this.dispatcher.remove(worker)
+      setTimeout(() => {
+        if (this.workers.has(worker)) worker.hand.crew.kill(worker.pid, 'SIGKILL')
+      }, WORN_TIME).unref()
     } else if (worker.hand.crew === this.#crew && !worker.closed) this.dispatcher.release(worker)
     else {
       // It answers what it was asked, and nothing more.

@@ -292,15 +292,11 @@ php_admin_value[disable_functions] = exec`
   })
 
   test.skipIf(!isRoot || !has('getfacl'))('sockets belong to whom the configuration says', async () => {
-    const of = (path: string): string => {
-      const { uid, gid, mode } = statSync(path)
-      return `${uid} ${gid} ${(mode & 0o777).toString(8)}\n${execFileSync('getfacl', ['-cp', path], { encoding: 'utf8' })}`
-    }
     for (const lines of [
       'listen.owner = www-data\nlisten.group = daemon\nlisten.mode = 0640',
       'listen.acl_users = www-data,daemon\nlisten.acl_groups = www-data',
     ]) {
-      const [real, ours] = await both(`${STATIC}\n${lines}`, async (fpm) => of(fpm.socket))
+      const [real, ours] = await both(`${STATIC}\n${lines}`, async (fpm) => ownership(fpm.socket))
       expect(ours).toEqual(real)
     }
   })
@@ -311,6 +307,11 @@ php_admin_value[disable_functions] = exec`
     expect(fpm.log + fpm.printed).toMatch(/chroot: there is no .*php-cgi.*Workers are started inside the root/)
   })
 })
+
+function ownership(path: string): string {
+  const { uid, gid, mode } = statSync(path)
+  return `${uid} ${gid} ${(mode & 0o777).toString(8)}\n${execFileSync('getfacl', ['-cp', path], { encoding: 'utf8' })}`
+}
 
 function freePort(): Promise<number> {
   return new Promise((resolve) => {

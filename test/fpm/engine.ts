@@ -241,8 +241,9 @@ export function ask(
       for (const [name, value] of Object.entries(all)) emit(name, value)
     })
     socket.write(head, 'latin1')
-    for (let i = 0; body !== undefined && i < body.length; i += 60_000) {
-      socket.write(record(Type.Stdin, id, body.toString('latin1', i, Math.min(body.length, i + 60_000))), 'latin1')
+    const bytes = body ?? Buffer.alloc(0)
+    for (let i = 0; i < bytes.length; i += 60_000) {
+      socket.write(record(Type.Stdin, id, bytes.toString('latin1', i, Math.min(bytes.length, i + 60_000))), 'latin1')
     }
     socket.write(record(Type.Stdin, id, ''), 'latin1')
   })

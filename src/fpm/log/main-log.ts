@@ -54,6 +54,8 @@ export class MainLog {
       closeSync(fd)
       return
     }
+    // Of the configuration before this one, when it is read anew.
+    if (this.#fd !== undefined) closeSync(this.#fd)
     this.#path = global.errorLog
     this.#fd = fd
   }
