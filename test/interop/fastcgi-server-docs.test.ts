@@ -16,7 +16,7 @@ import { makeRequest } from '../../src/testing/index.ts'
 import { everything, gatekeeper } from '../fixtures/fastcgi/everything.mjs'
 import { has } from '../peers.ts'
 import { WebServer, begin, bodyOf, data, params, stdin } from '../web-server.ts'
-import { ask, fixture } from './fastcgi-server-fronts.ts'
+import { BEHIND, ask, listens } from './fastcgi-server-fronts.ts'
 import type { WebServerPeer } from './fastcgi-server-fronts.ts'
 import { freePort, startApache, startCaddy, startHaproxy, startLighttpd, startNginx, temporaryFolder } from './peers/index.ts'
 
@@ -41,7 +41,7 @@ function block(language: string, port = 0): string {
   if (found === undefined) throw new Error(`docs/fastcgi-server.md has no block of ${language}`)
   return found
     .replaceAll('/run/app.sock', path)
-    .replaceAll('/usr/bin/node /srv/app/app.mjs', `${process.execPath} ${fixture('behind.mjs')}`)
+    .replaceAll('/usr/bin/node /srv/app/app.mjs', `${process.execPath} ${BEHIND}`)
     .replaceAll('localhost:8080', `127.0.0.1:${port}`)
     .replace(/(listen |bind ):?8080/, `$1127.0.0.1:${port}`)
 }
@@ -128,7 +128,7 @@ describe('the example', () => {
     const socket = join(folder.path, `${name}.sock`)
     const child = spawn('spawn-fcgi', ['-n', '-s', socket, '--', process.execPath, example(name)], { stdio: 'ignore' })
     try {
-      await expect.poll(() => existsSync(socket), { timeout: 5000 }).toBe(true)
+      await listens(socket)
       await using client = fastcgi({ address: { path: socket } })
       const hello = await client(makeRequest({ target: '/' }))
       expect((await core.collect(bodyStream(hello.body))).toString()).toBe(`${name} says hello\n`)

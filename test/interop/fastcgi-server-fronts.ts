@@ -3,6 +3,7 @@
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import type { IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Address } from '../../src/core/index.ts'
@@ -210,6 +211,9 @@ backend app
 
 export const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/fastcgi/${name}`, import.meta.url))
 
+/** The application that does one of everything, as a program. */
+export const BEHIND: string = fileURLToPath(new URL('../fixtures/fastcgi/behind.mjs', import.meta.url))
+
 // ---- a client
 
 export interface Got {
@@ -265,6 +269,21 @@ export function ask(port: number, path: string, asked: Asked = {}): Promise<Got>
       for (let from = 0; from < body.length; from += 10_000) outgoing.write(body.subarray(from, from + 10_000))
     outgoing.end(chunked ? undefined : body)
   })
+}
+
+/** Waits until somebody listens on this unix socket: its file is there a moment before. */
+export async function listens(path: string): Promise<void> {
+  for (const deadline = performance.now() + 5000; ;) {
+    const answered = await new Promise<boolean>((resolve) => {
+      const socket = connect(path)
+      socket.once('connect', () => resolve(true))
+      socket.once('error', () => resolve(false))
+      socket.once('connect', () => socket.destroy())
+    })
+    if (answered) return
+    if (performance.now() > deadline) throw new Error(`nobody listens on ${path}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
 }
 
 /** Everything that a web server of this name has written to its logs. */

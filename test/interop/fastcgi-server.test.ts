@@ -19,6 +19,7 @@ import { everything, gatekeeper } from '../fixtures/fastcgi/everything.mjs'
 import { has } from '../peers.ts'
 import {
   BEHAVIOURS,
+  BEHIND,
   MiB,
   apache,
   apacheAuthorizer,
@@ -30,6 +31,7 @@ import {
   fixture,
   haproxy,
   lighttpd,
+  listens,
   lighttpdAuthorizer,
   logsOf,
   nginx,
@@ -390,7 +392,7 @@ describe.skipIf(!has('apache2') || !existsSync('/usr/lib/apache2/modules/mod_fcg
   const heard = join(folder.path, 'fcgid-heard')
   behind(
     'Apache mod_fcgid',
-    fcgid('fcgid', fixture('behind.mjs'), heard, '', { together: 8, lacks: { 'half an answer is never whole': ANY_END } }),
+    fcgid('fcgid', BEHIND, heard, '', { together: 8, lacks: { 'half an answer is never whole': ANY_END } }),
     {},
     heard,
   )
@@ -398,7 +400,7 @@ describe.skipIf(!has('apache2') || !existsSync('/usr/lib/apache2/modules/mod_fcg
   test(
     'asks an Authorizer',
     matrix.proves('Apache mod_fcgid', 'Authorizer', async () => {
-      const peer = await fcgidAuthorizer('fcgid-authorizer', fixture('behind.mjs'), heard).start(folder.path, undefined)
+      const peer = await fcgidAuthorizer('fcgid-authorizer', BEHIND, heard).start(folder.path, undefined)
       try {
         expect(await ask(peer.address.port, PRIVATE)).toMatchObject({ status: 401, headers: { 'www-authenticate': 'Basic realm="test"' } })
         const headers = { 'X-Ticket': 'ada', 'Variable-AUTH_LEVEL': '9', 'Auth-Level': '9' }
@@ -787,7 +789,7 @@ describe.skipIf(!has('gcc'))('a client in C', () => {
 // ---- programs that are started
 
 const answers = async (path: string): Promise<void> => {
-  await expect.poll(() => existsSync(path), { timeout: 5000 }).toBe(true)
+  await listens(path)
   await using client = fastcgi({ address: { path } })
   const response = await client(makeRequest({ target: '/echo', method: 'POST', body: pattern(100_000) }))
   expect(Buffer.from(response.body as Uint8Array).toString()).toBe('POST 100000')
@@ -847,7 +849,7 @@ describe('a program that inherits its listening socket', () => {
       CONTENT_LENGTH: '5',
       SERVER_PROTOCOL: 'HTTP/1.1',
     }
-    const { code, stdout } = await run(process.execPath, [fixture('behind.mjs')], env, Buffer.from('hello'))
+    const { code, stdout } = await run(process.execPath, [BEHIND], env, Buffer.from('hello'))
     expect(stdout.toString()).toMatch(/^Status: 200 OK\r\n/)
     expect(bodyOf(stdout).toString()).toBe(`POST 5 ${md5(Buffer.from('hello'))}`)
     expect(code).toBe(0)
