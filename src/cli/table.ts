@@ -21,11 +21,9 @@ export function table(entries: readonly PlanEntry[], c: Colours): string {
     row.path,
     [KINDS[row.kind] ?? row.kind, row.file].filter((part) => part !== undefined).join(' '),
     row.missing === undefined
-      ? [row.interpreter, row.version, row.note].filter((part) => part !== undefined).join(' ')
+      ? [row.interpreter, row.version, row.interpreter && row.note].filter((part) => part !== undefined).join(' ')
       : `${row.missing.what} is missing`,
-    row.workers === undefined || row.missing !== undefined
-      ? ''
-      : `${row.upTo === true ? 'up to ' : ''}${row.workers} worker${row.workers === 1 ? '' : 's'}`,
+    lastCell(row),
   ])
   const widths = cells.reduce((widest, line) => line.map((cell, i) => Math.max(cell.length, widest[i] ?? 0)), [] as number[])
   const paint = [c.bold, (text: string) => text, c.dim, c.dim]
@@ -38,6 +36,13 @@ export function table(entries: readonly PlanEntry[], c: Colours): string {
       return `  ${painted.map(({ cell, pad, column }) => (missing && column === 2 ? c.yellow : paint[column]!)(cell) + ' '.repeat(pad)).join('   ')}`.trimEnd()
     })
     .join('\n')
+}
+
+/** How many workers there are, or what is to be known of what nothing runs. */
+function lastCell({ interpreter, workers, upTo, missing, note }: PlanEntry): string {
+  if (interpreter === undefined) return note ?? ''
+  if (workers === undefined || missing !== undefined) return ''
+  return `${upTo === true ? 'up to ' : ''}${workers} worker${workers === 1 ? '' : 's'}`
 }
 
 /** The command that would bring each missing thing, each once. */

@@ -45,12 +45,15 @@ async function ask(site: Backend, target: string, init: Init = {}): Promise<[sta
   return [status, at === -1 ? body.toString() : headers[at + 1]!]
 }
 
+/** Where no interpreter from npm stands in for one that is missing. */
+const NATIVE: DescribeOptions = { wsgi: { interpreter: 'native' } }
+
 /** Mounts by path, and lines about files that are none. */
 async function found(options: DescribeOptions = {}): Promise<string[]> {
-  const { mounts, entries } = await describeFolder(folder, { path: '/nonexistent', ...options })
+  const { mounts, entries } = await describeFolder(folder, { path: '/nonexistent', ...NATIVE, ...options })
   return [
     ...mounts.map(({ path, kind }) => `${kind} ${path}`),
-    ...entries.filter((each) => each.note).map((each) => `${each.path}: ${each.note}`),
+    ...entries.filter((each) => each.note !== undefined && each.interpreter === undefined).map((each) => `${each.path}: ${each.note}`),
   ]
 }
 
@@ -70,6 +73,7 @@ describe('an application is', () => {
     ['manage.py', 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site.settings")', 'wsgi /at'],
     ['app.mjs', NODE, 'node /at'],
     ['app.mjs', 'const app = {}\nexport { app as default }', 'node /at'],
+    ['app.mjs', 'const a={};export{a as b,a as default};', 'node /at'],
   ])('a folder with %s that says %j', async (name, content, what) => {
     put(`at/${name}`, content)
     expect(await found()).toEqual([what])
@@ -113,7 +117,7 @@ describe('an application is', () => {
     expect(await found()).toEqual(['wsgi /a/b/c'])
     put('wsgi.py')
     expect(await found()).toEqual(['wsgi '])
-    expect((await describeFolder(folder, { path: '/nonexistent' })).entries.map((each) => each.path)).toEqual(['/'])
+    expect((await describeFolder(folder, { path: '/nonexistent', ...NATIVE })).entries.map((each) => each.path)).toEqual(['/'])
   })
 
   test('sought within limits, and the table says where they were reached', async () => {
@@ -125,7 +129,7 @@ describe('an application is', () => {
   test('Python by an interpreter that is there', async () => {
     put('at/wsgi.py')
     put('bin/apt-get', '#!/bin/sh\n', 0o755)
-    const { entries } = await describeFolder(folder, { path: join(folder, 'bin') })
+    const { entries } = await describeFolder(folder, { path: join(folder, 'bin'), ...NATIVE })
     expect(entries).toContainEqual({
       path: '/at/',
       kind: 'wsgi',
@@ -208,7 +212,7 @@ describe.skipIf(!has('python3'))('a folder with Python in it', () => {
 
 test('a page explains itself where Python is missing', async () => {
   put('shop/app.py', APP)
-  const [status, body] = await ask(await build({ path: '/nonexistent' }), '/shop/x')
+  const [status, body] = await ask(await build({ path: '/nonexistent', ...NATIVE }), '/shop/x')
   expect([status, body.includes('<h1>python3 is not installed here</h1>'), body.includes('<code>/shop/x</code>')]).toEqual([
     200,
     true,

@@ -22,7 +22,8 @@ const NODE_FILES: readonly string[] = ['app.mjs', 'app.js']
 const LOOK = 1024 * 1024
 
 /** A default export of a module, or what CommonJS has in its place. */
-const EXPORTS = /^[ \t]*(?:export\s+default\b|export\s*\{[^}]*\bas\s+default\b|module\.exports\s*=(?!=)|exports\.default\s*=(?!=))/m
+const EXPORTS =
+  /(?:^|[;}])[ \t]*(?:export\s+default\b|export\s*\{[^}]*\bas\s+default\b|(?:exports\s*=\s*)?module\.exports\s*=(?!=)|exports\.default\s*=(?!=))/m
 
 const NOT_WSGI: Readonly<Record<string, string>> = {
   'manage.py': 'not run: it names no DJANGO_SETTINGS_MODULE',

@@ -65,6 +65,9 @@ describe('a folder and the configuration that --print-config shows', () => {
     put('site/x.php', '<?php echo $_SERVER["SCRIPT_NAME"], "|", $_SERVER["PATH_INFO"] ?? "", "|", $_SERVER["DOCUMENT_ROOT"];')
     put('site/blog/index.php', '<?php http_response_code(201); echo $_SERVER["REQUEST_URI"];')
     put('site/.env', 'secret')
+    put('site/api/app.mjs', 'export default (req, res) => res.end(`${req.baseUrl}|${req.url}`)')
+    put('site/py/app.py', 'def app(environ, start):\n    start("200 OK", [])\n    return [environ["PATH_INFO"].encode()]\n')
+    put('site/tools/app.py', 'print(1)\n')
     const options = ['site', '--listen', '127.0.0.1:0', '--workers', '1', '--max-body', '1K', '--timeout', '20', '--access-log', 'off']
     const printed = await said('serve', ...options, '--print-config')
     expect(printed).toMatchObject({ code: 0, err: '' })
@@ -81,6 +84,11 @@ describe('a folder and the configuration that --print-config shows', () => {
       '/.env',
       '/sub%2Fa.txt',
       '/none',
+      '/api',
+      '/api/a%20b?c',
+      '/api/app.mjs',
+      '/tools/app.py',
+      '/py/x',
     ]
     if (has('php-cgi')) targets.push('/x.php', '/x.php/a?b', '/blog/', '/blog/2026/x?y', '/x.phpx')
     for (const target of targets) {
