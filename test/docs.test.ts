@@ -22,6 +22,7 @@ const pages = [
   'docs/node-apps.md',
   'docs/python.md',
   'docs/fastcgi-programs.md',
+  'docs/fastcgi-tools.md',
   'docs/tls.md',
   'docs/configuration.md',
   ...readdirSync(join(root, 'docs/recipes')).map((name) => `docs/recipes/${name}`),
@@ -65,7 +66,7 @@ const scratch = mkdtempSync(join(root, 'test', '.docs-'))
 afterAll(() => rmSync(scratch, { recursive: true, force: true }))
 
 describe.skipIf(!has('php-cgi', 'curl', 'openssl'))('what the documentation shows', () => {
-  test.each(pages)('the commands of %s do what it says', async (page, context) => {
+  test.for(pages)('the commands of %s do what it says', async (page, context) => {
     const sh = blocks(page).filter((each) => each.language === 'sh')
     if (sh.length === 0) return
     if (page.includes('django') && !hasModules(PYTHON, 'django')) context.skip()
