@@ -4,6 +4,7 @@ import type { FpmConfig, GlobalConfig } from './config/types.ts'
 import type { Invocation } from './config/invocation.ts'
 import type { ConfigHost, SystemHost } from './config/host.ts'
 import { initializationFailed, loadConfig, testConfig } from './config/load.ts'
+import { checkStart } from './config/start.ts'
 import { PREFIX } from './config/paths.ts'
 import { phpInformation } from './information.ts'
 import type { MainLog } from './log/main-log.ts'
@@ -58,8 +59,8 @@ export async function face(options: FaceOptions): Promise<Faced> {
     },
   }
   const config = loadConfig(invocation, { host, defaultFile: options.defaultFile })
-  if (config !== undefined && invocation.test === 0) return { invocation, config, host }
-  if (config !== undefined && testConfig(config, invocation.test, host)) return { exit: EXIT_OK }
+  if (config !== undefined && invocation.test === 0 && checkStart(config, host, invocation.allowRoot)) return { invocation, config, host }
+  if (config !== undefined && invocation.test > 0 && testConfig(config, invocation.test, host)) return { exit: EXIT_OK }
   initializationFailed(host)
   return { exit: EXIT_CONFIG }
 }

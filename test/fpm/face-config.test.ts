@@ -28,14 +28,14 @@ interface Case {
   readonly env?: Readonly<Record<string, string>>
 }
 
-/** Both are asked with -tt. */
-async function compare({ text, files = {}, words = [], env = {} }: Case): Promise<number> {
+/** Both are asked with -tt, unless something else is wanted. */
+async function compare({ text, files = {}, words = [], env = {} }: Case, options: readonly string[] = ['-n', '-tt']): Promise<number> {
   const main = join(folder, 'main.conf')
   const place = (content: string): string => content.replaceAll('DIR', folder)
   writeFileSync(main, place(text))
   for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), place(content))
   try {
-    const args = ['-n', '-tt', '-y', main, ...words.map(place)]
+    const args = [...options, '-y', main, ...words.map(place)]
     const real = await askReal(args, folder, env)
     const ours = await askOurs(args, folder, env)
     expect(differences(ours, real)).toEqual([])
@@ -351,6 +351,23 @@ describe.skipIf(!has(PHP_FPM))('php-fpm and this say the same of', () => {
     test('among the global ones', async () => {
       expect(await compare({ text: whole(`${name}[a] = /b`) })).toBe(78)
     })
+  })
+
+  // As root; both would otherwise start.
+  test
+    .skipIf(process.geteuid?.() !== 0)
+    .each([
+      'user = root',
+      'group = root',
+      'user = 0',
+      'user = 33\ngroup = 0',
+      'user = 12345',
+      'user = nobodyhere',
+      'group = nobodyhere',
+      'user =',
+      'foo = 3',
+    ])('a start with %j, which is refused', async (lines) => {
+    expect(await compare({ text: whole('', lines) }, ['-n', '-F'])).toBe(78)
   })
 
   test.each<[string, Case]>(CASES)('%s', async (_, each) => {

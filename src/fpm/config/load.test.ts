@@ -2,12 +2,13 @@ import { describe, expect, test } from 'vitest'
 import type { ConfigHost } from './host.ts'
 import type { Invocation } from './invocation.ts'
 import { initializationFailed, loadConfig, testConfig } from './load.ts'
+import { checkStart } from './start.ts'
 import type { FpmConfig } from './types.ts'
 import { parseCommandLine } from '../options.ts'
 
 /** A machine made of text: its files, and what is said on it. */
 class Machine implements ConfigHost {
-  readonly root = true
+  root = true
   readonly said: string[] = []
   readonly #files: Readonly<Record<string, string>>
   readonly #variables: Readonly<Record<string, string>>
@@ -147,4 +148,21 @@ describe('a configuration', () => {
     const { pools } = load(new Machine({ '/etc/fpm.conf': POOL.replace('www', 'a$poolb') + 'slowlog=/$pool\n' }))!
     expect(pools[0]!.slowlog).toBe('/a$poolb')
   })
+})
+
+const ignored = (subject: string): string => `notice: ${subject} directive is ignored when FPM is not running as root`
+
+test('what only root can do is said to be ignored, at the start', () => {
+  const machine = new Machine({ '/etc/fpm.conf': `process.priority=3\n${POOL}group=group\nchroot=/a/folder\nprocess.priority=5\n` })
+  machine.root = false
+  const config = load(machine)!
+  machine.said.length = 0
+  expect(checkStart(config, machine, false)).toBe(true)
+  expect(machine.said).toEqual([
+    ignored(`'process.priority'`),
+    ignored(`[pool www] 'user'`),
+    ignored(`[pool www] 'group'`),
+    ignored(`[pool www] 'chroot'`),
+    ignored(`[pool www] 'process.priority'`),
+  ])
 })

@@ -24,7 +24,7 @@ export interface StatusModel {
   readonly processes: readonly ProcessStatus[]
 }
 
-export type ProcessState = 'Idle' | 'Running' | 'Reading headers' | 'Getting request informations' | 'Ending' | 'Finishing'
+export type ProcessState = 'Idle' | 'Running' | 'Reading headers' | 'Getting request information' | 'Ending' | 'Finishing'
 
 /** One process; of its present request, or of its last one when it is idle. */
 export interface ProcessStatus {
