@@ -22,6 +22,7 @@ const pages = [
   'docs/node-apps.md',
   'docs/python.md',
   'docs/fastcgi-programs.md',
+  'docs/fastcgi-tools.md',
   'docs/tls.md',
   'docs/configuration.md',
   ...readdirSync(join(root, 'docs/recipes')).map((name) => `docs/recipes/${name}`),
