@@ -126,6 +126,16 @@ describe('an application is', () => {
     expect(await found({ walk: { depth: 4 } })).toEqual(['wsgi /a/b/c'])
   })
 
+  test('none that a link only leads to', async () => {
+    put('elsewhere.txt', APP)
+    put('at/note.txt')
+    symlinkSync('../elsewhere.txt', join(folder, 'at/wsgi.py'))
+    symlinkSync('../elsewhere.txt', join(folder, 'at/app.mjs'))
+    expect(await found()).toEqual([])
+    put('at/app.py', 'print(1)')
+    expect(await found()).toEqual(['/at/app.py: not run: it has none of application, app, create_app, make_app'])
+  })
+
   test('Python by an interpreter that is there', async () => {
     put('at/wsgi.py')
     put('bin/apt-get', '#!/bin/sh\n', 0o755)

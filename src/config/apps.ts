@@ -41,7 +41,9 @@ export async function applicationIn(
   // A name that is no UTF-8 cannot be told to Python's import.
   if (python.length > 0 && toByteString(fromByteString(real)) === real) {
     const wsgi = await describeWsgi(fromByteString(real) || '/', path)
-    if (wsgi !== undefined) return { folder, kind: 'wsgi', name: wsgi.file.slice(wsgi.file.lastIndexOf('/') + 1), wsgi }
+    const name = wsgi?.file.slice(wsgi.file.lastIndexOf('/') + 1)
+    // Also a link has such a name, and may lead anywhere.
+    if (wsgi !== undefined && name !== undefined && names.has(name)) return { folder, kind: 'wsgi', name, wsgi }
   }
   for (const name of NODE_FILES)
     if (names.has(name) && (await isNodeApp(real, name, (each) => Promise.resolve(names.has(each))))) return { folder, kind: 'node', name }
