@@ -24,7 +24,7 @@ export async function fpm(args: readonly string[], earlySignals: () => NodeJS.Si
       return file
     }
     const terminal = process.stderr.isTTY === true
-    const read = async (to: MainLog): ReturnType<typeof face> => {
+    const read = async (to: MainLog, silent = false): ReturnType<typeof face> => {
       const php = findPhpCgi()
       return face({
         words,
@@ -34,12 +34,13 @@ export async function fpm(args: readonly string[], earlySignals: () => NodeJS.Si
         phpCgi: find,
         defaultFile: php === undefined ? '/etc/php-fpm.conf' : await defaultFile(find()),
         terminal,
+        silent,
         print: (text) => void process.stdout.write(text),
         printError: (text) => void process.stderr.write(text),
       })
     }
     const daemon = process.env[DAEMON] !== undefined
-    const faced = await read(log)
+    const faced = await read(log, daemon)
     if ('exit' in faced) return faced.exit
     const { config, invocation } = faced
     if (config.global.daemonize && !daemon) return await daemonize(args)

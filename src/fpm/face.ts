@@ -25,6 +25,8 @@ export interface FaceOptions {
   readonly defaultFile: string
   /** Whether standard error is a terminal. */
   readonly terminal: boolean
+  /** Whoever started this process has said what is to be said of the configuration: only what refuses it is said again. */
+  readonly silent?: boolean
   readonly print: (text: string) => void
   readonly printError: (text: string) => void
 }
@@ -51,7 +53,9 @@ export async function face(options: FaceOptions): Promise<Faced> {
   }
   const host: ConfigHost = {
     ...options.system,
-    say: (message) => log.say(message),
+    say: (message) => {
+      if (options.silent !== true || message.level === 'error' || message.level === 'alert') log.say(message)
+    },
     print: options.printError,
     openErrorLog: (global: GlobalConfig) => {
       const { daemonize } = global

@@ -82,6 +82,19 @@ describe('the log', () => {
     expect(texts(readFileSync(path, 'utf8'))).toEqual(['fifth'])
   })
 
+  test('goes to another file after a reload, and stays where it was when that cannot be', () => {
+    const [one, two] = [join(folder, 'one.log'), join(folder, 'two.log')]
+    const log = new MainLog(() => {})
+    log.configure(config(one, 'debug'), true)
+    expect(() => log.configure(config(join(folder, 'none/x.log')), true)).toThrow('ENOENT')
+    log.say({ level: 'debug', from: 'x', text: 'first' })
+    log.configure(config(two), true)
+    log.say({ level: 'debug', from: 'x', text: 'quiet' })
+    log.say({ level: 'notice', from: 'x', text: 'second' })
+    log.close()
+    expect([texts(readFileSync(one, 'utf8')), texts(readFileSync(two, 'utf8'))]).toEqual([['first'], ['second']])
+  })
+
   test('of somebody who looks at the foreground is standard error, and its file is made', () => {
     let stderr = ''
     const path = join(folder, 'unused.log')

@@ -39,25 +39,23 @@ export class MainLog {
     return this.#limit
   }
 
-  /** Takes what the configuration says. `used`: see usesErrorLog; without it the file is made, and standard error written. Throws what the system says. */
+  /**
+   * Takes what the configuration says, also another time, after a reload. `used`: see usesErrorLog; without it the file is made, and standard
+   * error written. Throws what the system says, and then goes on as before.
+   */
   configure(global: GlobalConfig, used: boolean): void {
-    this.#level = global.logLevel ?? 'notice'
+    const level = global.logLevel ?? 'notice'
+    const toSyslog = global.errorLog.toLowerCase() === 'syslog'
+    const fd = toSyslog ? undefined : openSync(global.errorLog, 'a', 0o600)
+    this.close()
+    this.#level = level
     this.#limit = global.logLimit
-    if (global.errorLog.toLowerCase() === 'syslog') {
-      if (used) {
-        this.#syslog = openSyslog({ ident: global.syslogIdent, facility: global.syslogFacility, level: this.#level, pid: process.pid })
-      }
-      return
-    }
-    const fd = openSync(global.errorLog, 'a', 0o600)
-    if (!used) {
-      closeSync(fd)
-      return
-    }
-    // Of the configuration before this one, when it is read anew.
-    if (this.#fd !== undefined) closeSync(this.#fd)
-    this.#path = global.errorLog
-    this.#fd = fd
+    if (used && toSyslog) {
+      this.#syslog = openSyslog({ ident: global.syslogIdent, facility: global.syslogFacility, level, pid: process.pid })
+    } else if (used) {
+      this.#fd = fd
+      this.#path = global.errorLog
+    } else if (fd !== undefined) closeSync(fd)
   }
 
   /** Everything runs: from now on lines do not go to standard error as well. */
