@@ -1,4 +1,5 @@
-// The file that a spooled body goes to: opened for us alone, without a name from then on, written batch after batch.
+// The file that a spooled body goes to: opened for us alone, without a name from then on unless somebody needs one, written batch after
+// batch.
 
 import { randomBytes } from 'node:crypto'
 import { close, constants, open, unlink, writev } from 'node:fs'
@@ -11,7 +12,7 @@ export interface SpoolFileEvents {
   drained(): void
   failed(error: GatewayError): void
   /** `end` was called and everything is written. The descriptor is the receiver's. */
-  whole(fd: number): void
+  whole(fd: number, path: string | undefined): void
 }
 
 /** The file of one body, written one batch after the other. */
@@ -19,6 +20,8 @@ export class SpoolFile {
   readonly #directory: string
   readonly #exclusive: boolean
   readonly #on: SpoolFileEvents
+  /** While it has a name. */
+  #path: string | undefined
   #fd: number | undefined
   #waiting: Uint8Array[] = []
   #position = 0
@@ -26,8 +29,11 @@ export class SpoolFile {
   #ended = false
   #abandoned = false
 
-  /** @param exclusive nobody else holds the chunks: what was written is given back at once. */
-  constructor(directory: string, exclusive: boolean, on: SpoolFileEvents) {
+  /**
+   * @param exclusive nobody else holds the chunks: what was written is given back at once.
+   * @param named the file keeps its name, for a program that is to open it; whoever gets it removes it.
+   */
+  constructor(directory: string, exclusive: boolean, on: SpoolFileEvents, named: boolean = false) {
     this.#directory = directory
     this.#exclusive = exclusive
     this.#on = on
@@ -39,6 +45,11 @@ export class SpoolFile {
         return
       }
       this.#fd = fd
+      if (named) {
+        this.#path = path
+        this.#next()
+        return
+      }
       unlink(path, (unlinkError) => {
         if (unlinkError === null) this.#next()
         else this.#fail(unlinkError)
@@ -78,7 +89,9 @@ export class SpoolFile {
       const fd = this.#fd!
       this.#fd = undefined
       this.#abandoned = true
-      this.#on.whole(fd)
+      const path = this.#path
+      this.#path = undefined
+      this.#on.whole(fd, path)
     } else this.#on.drained()
   }
 
@@ -120,6 +133,8 @@ export class SpoolFile {
     const fd = this.#fd
     this.#fd = undefined
     if (fd !== undefined) close(fd, () => {})
+    if (this.#path !== undefined) unlink(this.#path, () => {})
+    this.#path = undefined
   }
 }
 

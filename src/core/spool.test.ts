@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -242,4 +242,21 @@ test('a disk that is full is a 507, the source is cancelled, and nothing stays o
 
 test('the shared budget is empty when everything was closed', () => {
   expect(spoolMemory.used).toBe(0)
+})
+
+test('a file that somebody else is to read has a name until it is closed, or given up', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'viaduct-spool-'))
+  try {
+    const spooled = await spool(streamOf([Buffer.from('abc'), Buffer.from('def')]), { memory: 1, directory: folder, named: true })
+    expect(readFileSync(spooled.path!, 'latin1')).toBe('abcdef')
+    expect((statSync(spooled.path!).mode & 0o777).toString(8)).toBe('600')
+    spooled.close()
+    await expect.poll(() => readdirSync(folder)).toEqual([])
+    const failing = spool(streamOf([Buffer.from('abc'), Buffer.from('def')]), { memory: 1, limit: 4, directory: folder, named: true })
+    await expect(failing).rejects.toMatchObject({ code: 'BODY_TOO_LARGE' })
+    await expect.poll(() => readdirSync(folder)).toEqual([])
+    expect((await spool(streamOf([Buffer.from('abc')]), { named: true })).path).toBe(undefined)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })

@@ -3,13 +3,14 @@
 // It stays in memory up to a size of its own and while the process has budget left, and goes to a file beyond that. The
 // file has no name from the moment it is open, so nothing is left behind, however the process ends.
 
-import { close } from 'node:fs'
+import { close, unlink } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { Channel, cancelled } from './channel.ts'
 import { ChunkList, LARGE, SpooledChunks, closedError } from './chunks.ts'
 import { GatewayError } from './errors.ts'
 import { readFile } from './file-slice.ts'
 import { SpoolFile } from './spool-file.ts'
+import type { SpoolFileEvents } from './spool-file.ts'
 import { pump } from './streams.ts'
 import type { ByteSink, ByteStream } from './types.ts'
 
@@ -24,6 +25,8 @@ export interface SpoolOptions {
   readonly directory?: string
   /** What all bodies in memory share. Default `spoolMemory`. */
   readonly budget?: MemoryBudget
+  /** A file keeps its name until `close`, for a program of the same user that is to read it. One is left behind if the process is killed meanwhile. Default false. */
+  readonly named?: boolean
 }
 
 /** A whole body. `close` it, else its memory stays counted and its file stays open. */
@@ -31,6 +34,8 @@ export interface Spooled {
   readonly length: number
   /** The bytes when they are in memory, undefined when they are in a file or after `close`. */
   readonly chunks: readonly Uint8Array[] | undefined
+  /** Where they are, with `named`, when they are in a file. */
+  readonly path?: string | undefined
   /** Reads from the first byte; may be called again. A stream that is being read may be read to its end after `close`. */
   stream(): ByteStream
   /** Idempotent. `unread`: nobody holds any of `chunks` any more, so that their memory can be used for the next body. */
@@ -195,14 +200,16 @@ class SpoolSink implements ByteSink {
   }
 
   #spill(): void {
-    this.#file = new SpoolFile(this.#options.directory ?? tmpdir(), this.#body.exclusive === true, {
+    const { directory = tmpdir(), named } = this.#options
+    const events: SpoolFileEvents = {
       drained: () => this.source?.resume(),
       failed: (error) => this.#refuse(error),
-      whole: (fd) => {
+      whole: (fd, path) => {
         this.#over = true
-        this.#resolve(new SpooledFile(fd, this.#length))
+        this.#resolve(new SpooledFile(fd, this.#length, path))
       },
-    })
+    }
+    this.#file = new SpoolFile(directory, this.#body.exclusive === true, events, named)
     if (this.#chunks.list.length > 0) this.#file.write(this.#chunks.list)
     this.#release()
   }
@@ -211,13 +218,15 @@ class SpoolSink implements ByteSink {
 class SpooledFile implements Spooled {
   readonly chunks = undefined
   readonly length: number
+  readonly path: string | undefined
   readonly #fd: number
   #readers = 0
   #closed = false
 
-  constructor(fd: number, length: number) {
+  constructor(fd: number, length: number, path: string | undefined) {
     this.#fd = fd
     this.length = length
+    this.path = path
   }
 
   stream(): ByteStream {
@@ -240,6 +249,7 @@ class SpooledFile implements Spooled {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    if (this.path !== undefined) unlink(this.path, () => {})
     this.#closeIfIdle()
   }
 
