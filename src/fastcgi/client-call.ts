@@ -59,7 +59,8 @@ export class ClientCall implements Call {
       lanes.release(lane)
       throw error
     }
-    this.body = stream ?? (source === undefined ? null : (source.chunks ?? source.stream()))
+    // What has a name is read where it is: REQUEST_BODY_FILE.
+    this.body = stream ?? (source === undefined || source.path !== undefined ? null : (source.chunks ?? source.stream()))
     this.data = client.filters ? request.filterData : undefined
     this.hold = client.hold
     this.headLimit = client.limits.head

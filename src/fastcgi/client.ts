@@ -218,6 +218,7 @@ export class Client implements UpstreamsOwner {
       memory: this.limits.bodyMemory,
       limit: this.limits.body,
       expected: request.contentLength,
+      named: this.options.requestBodyFile === true,
     })
     try {
       return await this.#acquire(request, null, source)
@@ -263,6 +264,7 @@ export class Client implements UpstreamsOwner {
   #fill(request: GatewayRequest, source: Source, emit: Emit): void {
     if (this.role === Role.Authorizer) enumerate(request, (name, value) => NOT_FOR_AUTHORIZERS.has(name) || emit(name, value))
     else enumerate(request, emit, source === undefined ? {} : { contentLength: source.length })
+    if (source?.path !== undefined) emit('REQUEST_BODY_FILE', source.path)
     const { own } = request.variables
     for (const [name, value] of this.#variables) if (!hasName(own, name)) emit(name, value)
   }
