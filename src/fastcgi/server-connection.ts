@@ -13,7 +13,7 @@ import { decodeGetValues, encodeGetValuesResult, encodeUnknownType } from './man
 import { ProtocolStatus, Type, endRequest, protocolError, readBeginRequest } from './record.ts'
 import type { BeginRequest } from './record.ts'
 import type { ServerDoor } from './server-door.ts'
-import { gone, inTheWay, late, stalled, unexpected } from './server-errors.ts'
+import { gone, late, stalled, unexpected } from './server-errors.ts'
 import { ServerExchange } from './server-exchange.ts'
 
 /** Bytes that may wait for the web server before sources are told to stop. */
@@ -46,6 +46,10 @@ export class ServerConnection {
   #closing = false
   /** The tick at which a request broke off beside others. */
   #brokenAt: number | undefined
+  /** Requests share it, or may at any time. */
+  #shared = false
+  /** Bodies that must be written to their files first. */
+  #waits = 0
   /** Our side has ended. */
   #ended = false
   #paused = false
@@ -130,6 +134,7 @@ export class ServerConnection {
   #manage(type: number, bytes: Buffer, start: number, end: number): void {
     if (type === Type.GetValues) {
       const asked = new Set(decodeGetValues(bytes, start, end))
+      if (this.door.multiplex && asked.has('FCGI_MPXS_CONNS')) this.#shared = true
       const values = Object.entries(this.door.values).filter(([name]) => asked.has(name))
       this.#reply(encodeGetValuesResult(Object.fromEntries(values)))
       // Answers to what we did not ask: to answer them would never end.
@@ -143,6 +148,7 @@ export class ServerConnection {
     if (application !== undefined && refusal === undefined) {
       this.requests++
       this.door.load++
+      if (this.#active.size > 0) this.#shared = true
       this.#active.set(id, new ServerExchange(this, id, begin, application))
       return
     }
@@ -217,15 +223,24 @@ export class ServerConnection {
 
   // ---- pace
 
-  /** Stops reading while somebody's body must wait: at once for a request that is alone, else once it has had its share of memory. */
+  /** Stops reading while somebody's body must wait. */
   pace(): void {
-    const share = this.#active.size > 1 ? this.door.limits.bodyMemory : 0
-    let pause = false
-    for (const exchange of this.#active.values()) if (exchange.inputs.holdsUp(share)) pause = true
+    let pause = this.#waits > 0
+    for (const exchange of this.#active.values()) if (exchange.inputs.holdsUp(this.#shared)) pause = true
     if (pause === this.#paused) return
     this.#paused = pause
     if (pause) this.socket.pause()
     else this.socket.resume()
+  }
+
+  readonly wait = (): void => {
+    this.#waits++
+    this.pace()
+  }
+
+  readonly goOn = (): void => {
+    this.#waits--
+    this.pace()
   }
 
   /** The sweep: what has waited for too long. */
@@ -252,12 +267,7 @@ export class ServerConnection {
       this.close(gone())
     } else if (exchange.heldAt !== undefined) {
       if (tick - exchange.heldAt > ticks(limits.bodyTimeout)) this.close(late(limits.bodyTimeout))
-    } else {
-      const { inputs } = exchange
-      inputs.expire(tick - ticks(limits.bodyTimeout), () => late(limits.bodyTimeout))
-      if (this.#active.size > 1)
-        inputs.relieve(limits.bodyMemory, tick, tick - ticks(limits.stallTimeout), () => inTheWay(limits.stallTimeout))
-    }
+    } else exchange.inputs.expire(tick - ticks(limits.bodyTimeout), () => late(limits.bodyTimeout))
   }
 
   // ---- the end

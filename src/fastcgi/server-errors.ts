@@ -23,13 +23,6 @@ export function late(timeout: number): GatewayError {
   })
 }
 
-export function inTheWay(timeout: number): GatewayError {
-  return new GatewayError('TIMEOUT', {
-    status: 503,
-    message: `fastcgi: nobody read a request body for limits.stallTimeout = ${timeout} ms while other requests on its connection waited`,
-  })
-}
-
 export function stalled(timeout: number): GatewayError {
   return new GatewayError('CLIENT_GONE', {
     status: 499,

@@ -2,11 +2,15 @@
 // is none.
 
 import { Channel, GatewayError } from '../core/index.ts'
+import { Spill } from './spill.ts'
 
 /** Who minds the pace of the connection. */
 export interface InputOwner {
-  readonly door: { readonly tick: number }
+  readonly door: { readonly tick: number; readonly limits: { readonly bodyMemory: number; readonly bodyFile: number } }
   pace(): void
+  /** The disk is slower than the web server: the one case in which all have to wait, until `goOn`. */
+  readonly wait: () => void
+  readonly goOn: () => void
 }
 
 export interface InputFacts {
@@ -32,8 +36,8 @@ export class InputBody {
   /** What this socket read has brought so far. */
   #pieces: Uint8Array[] = []
   #received = 0
-  /** While it keeps others waiting: what was left when its reader last took something, and when that was. */
-  #held: { readonly buffered: number; readonly tick: number } | undefined
+  /** What its reader is behind by goes here, on a connection that others share. */
+  #spill: Spill | undefined
   /** Whatever still comes, nobody gets it. */
   #deaf = false
 
@@ -51,12 +55,21 @@ export class InputBody {
         this.tick = owner.door.tick
         facts.onStart?.()
       },
-      onDrain: free,
+      onDrain: () => {
+        free()
+        this.#spill?.drained()
+      },
       onCancel: () => {
         this.#deaf = true
+        this.#spill?.close()
         free()
       },
     })
+  }
+
+  /** Whether it still holds something, or waits for it. */
+  get open(): boolean {
+    return !this.ended || this.#spill !== undefined
   }
 
   /** Pieces wait for `flush`. */
@@ -80,6 +93,7 @@ export class InputBody {
     const { expected, limit } = this.#facts
     if (expected !== undefined && this.#received > expected) this.fail(this.#mismatch('or more'))
     else if (limit > 0 && this.#received > limit) this.fail(tooLarge(this.#received, limit))
+    else if (this.#spill !== undefined) this.#spill.writeAll(pieces)
     else if (!this.channel.writeAll(pieces)) this.full = true
   }
 
@@ -88,34 +102,33 @@ export class InputBody {
     this.ended = true
     if (this.#deaf) return
     const { expected } = this.#facts
-    if (expected === undefined || this.#received === expected) this.channel.end()
+    if (expected === undefined || this.#received === expected) (this.#spill ?? this.channel).end()
     else this.fail(this.#mismatch('in all'))
   }
 
-  holdsUp(share: number): boolean {
-    return this.full && this.channel.buffered >= share
-  }
-
-  /** Fails if its reader has taken nothing since before `tick` while others wait for it. To be called at each sweep; `now` is its tick. */
-  relieve(share: number, now: number, tick: number, error: () => GatewayError): void {
-    const { buffered } = this.channel
-    if (!this.holdsUp(share)) this.#held = undefined
-    else if (this.#held === undefined || buffered < this.#held.buffered) this.#held = { buffered, tick: now }
-    else if (this.#held.tick < tick) {
-      this.fail(error())
-      this.#owner.pace()
-    }
+  /** Whether the connection must wait for its reader. Where others share it, memory and then a file take what the reader does not. */
+  holdsUp(shared: boolean): boolean {
+    if (!shared || !this.full) return this.full
+    const { bodyMemory, bodyFile } = this.#owner.door.limits
+    if (this.channel.buffered < bodyMemory) return false
+    if (bodyFile === 0) return true
+    this.full = false
+    const limits = { memory: bodyMemory, file: bodyFile, tooFar: () => farBehind(bodyFile) }
+    this.#spill = new Spill(limits, { pause: this.#owner.wait, resume: this.#owner.goOn, giveUp: () => (this.#deaf = true) }, this.channel)
+    return false
   }
 
   /** Fails if somebody waits, and the web server was free to give but has not since before `tick`. */
   expire(tick: number, error: () => GatewayError): void {
-    if (this.tick < tick && this.channel.used && !this.ended && !this.#deaf && !this.full) this.fail(error())
+    if (this.tick >= tick || this.ended || this.#deaf || this.full) return
+    if (this.channel.used && this.channel.buffered === 0) this.fail(error())
   }
 
   /** Ends the reading with an error. Half a body is never a clean end. */
   fail(error: unknown): void {
     this.#deaf = true
     this.full = false
+    this.#spill?.close()
     this.channel.fail(error)
   }
 
@@ -132,4 +145,11 @@ export class InputBody {
 
 export function tooLarge(length: number, limit: number): GatewayError {
   return new GatewayError('BODY_TOO_LARGE', { status: 413, message: `fastcgi: a request body of ${length} bytes, the limit is ${limit}` })
+}
+
+function farBehind(limit: number): GatewayError {
+  return new GatewayError('TIMEOUT', {
+    status: 503,
+    message: `fastcgi: the reader of a request body is more than limits.bodyFile = ${limit} bytes behind, on a connection that others share`,
+  })
 }

@@ -60,15 +60,9 @@ export class Inputs {
     this.data?.input.end()
   }
 
-  /** Whether a reader has had its share of memory, so that the connection must wait for it. */
-  holdsUp(share: number): boolean {
-    return this.stdin?.holdsUp(share) === true || this.data?.input.holdsUp(share) === true
-  }
-
-  /** Fails what has kept others waiting since before `tick`. */
-  relieve(share: number, now: number, tick: number, error: () => GatewayError): void {
-    this.stdin?.relieve(share, now, tick, error)
-    this.data?.input.relieve(share, now, tick, error)
+  /** Whether the connection must wait for a reader. */
+  holdsUp(shared: boolean): boolean {
+    return this.stdin?.holdsUp(shared) === true || this.data?.input.holdsUp(shared) === true
   }
 
   /** Fails what somebody waits for, if nothing of it has come since before `tick`. */
@@ -80,8 +74,8 @@ export class Inputs {
   /** Whoever still reads must not wait for what is ignored from now on. Most have read everything, and an error is dear. */
   fail(error: () => unknown): void {
     const { stdin, data } = this
-    if (stdin?.ended === false) stdin.fail(error())
-    if (data?.input.ended === false) data.input.fail(error())
+    if (stdin?.open === true) stdin.fail(error())
+    if (data?.input.open === true) data.input.fail(error())
   }
 
   #disorder(fact: string): GatewayError {

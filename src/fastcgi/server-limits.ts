@@ -14,12 +14,15 @@ export interface FastCgiServerLimits {
   /** Bytes of a request body; 413 beyond. Default 0: as many as the web server lets through. */
   readonly body: number
   /**
-   * Bytes of one request's body that may wait for their reader while other requests share the connection. FastCGI has no flow
-   * control: beyond it the whole connection waits. A request that is alone waits after 64 KiB. Default 1 MiB.
+   * Bytes of one request's body that may wait in memory for their reader on a connection that requests share, as a web server's question
+   * for FCGI_MPXS_CONNS or its first two requests at once tell. Elsewhere the web server waits after 64 KiB. Default 1 MiB.
    */
   readonly bodyMemory: number
-  /** Milliseconds that a reader which takes nothing may keep the connection waiting for others; then its body fails with 503. Default 10,000. */
-  readonly stallTimeout: number
+  /**
+   * Bytes of it that may wait in a file beyond that, so that its neighbours need not: FastCGI has no flow control for one of several
+   * requests. Further behind, the body fails with 503; 0: all wait. Default 1 GiB.
+   */
+  readonly bodyFile: number
   /** Milliseconds from BEGIN_REQUEST until all variables are there; then the connection is closed. Default 30,000. */
   readonly paramsTimeout: number
   /** Milliseconds between two pieces of a request body that somebody reads; then the body fails with 408. Default 60,000. */
@@ -39,7 +42,7 @@ const serverLimits: FastCgiServerLimits = {
   pairs: 2048,
   body: 0,
   bodyMemory: 1024 ** 2,
-  stallTimeout: 10_000,
+  bodyFile: 1024 ** 3,
   paramsTimeout: 30_000,
   bodyTimeout: 60_000,
   writeTimeout: 60_000,
@@ -47,7 +50,7 @@ const serverLimits: FastCgiServerLimits = {
   abortTimeout: 5000,
 }
 
-const ZERO: readonly (keyof FastCgiServerLimits)[] = ['body', 'idleTimeout']
+const ZERO: readonly (keyof FastCgiServerLimits)[] = ['body', 'bodyFile', 'idleTimeout']
 
 /** The defaults with these in their place. Throws CONFIG for what is not a whole number in range. */
 export function resolveServerLimits(given: Partial<FastCgiServerLimits> = {}): FastCgiServerLimits {
@@ -69,7 +72,7 @@ export function resolveServerLimits(given: Partial<FastCgiServerLimits> = {}): F
 
 /** How often the one sweep over all connections comes by: twice within the shortest deadline, at most once a second. */
 export function serverSweep(limits: FastCgiServerLimits): number {
-  const { paramsTimeout, bodyTimeout, stallTimeout, abortTimeout, idleTimeout } = limits
-  const shortest = Math.min(paramsTimeout, bodyTimeout, stallTimeout, abortTimeout, idleTimeout || paramsTimeout)
+  const { paramsTimeout, bodyTimeout, abortTimeout, idleTimeout } = limits
+  const shortest = Math.min(paramsTimeout, bodyTimeout, abortTimeout, idleTimeout || paramsTimeout)
   return Math.max(10, Math.min(1000, Math.floor(shortest / 2)))
 }

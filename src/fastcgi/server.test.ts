@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { BEGIN_REQUEST, END_REQUEST, STDOUT, UNKNOWN_TYPE, bytes, bytewise, pair, random, record } from '../../test/wire.ts'
+import { descriptorsOf } from '../../test/descriptors.ts'
 import { ABORT_REQUEST, DATA, GET_VALUES, PARAMS, WebServer, begin, bodyOf, get, params, stdin } from '../../test/web-server.ts'
 import { Channel, collect, empty, streamOf, text, variable } from '../core/index.ts'
 import type { Application, GatewayRequest, Log, Outcome, Server } from '../core/index.ts'
 import { decodeGetValuesResult, serveFastCgi } from './index.ts'
-import type { FastCgiServerOptions } from './index.ts'
+import type { FastCgiServerLimits, FastCgiServerOptions } from './index.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'viaduct-fcgi-server-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -16,6 +17,9 @@ const closers: (() => unknown)[] = []
 afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close()
 })
+
+/** Files without a name that this process has open. */
+const temporaryFiles = (): number => descriptorsOf(join(tmpdir(), 'viaduct-')).length
 
 let count = 0
 async function serve(application: Application, options: FastCgiServerOptions = {}): Promise<{ server: Server; said: string[] }> {
@@ -252,6 +256,34 @@ describe('an answer', () => {
   })
 })
 
+/** An application in which one request reads its body only when it is told to. */
+interface Slow {
+  body?: Channel
+  read?: () => void
+  got?: unknown
+}
+async function shared(limits: Partial<FastCgiServerLimits>): Promise<{ server: Server; slow: Slow }> {
+  const slow: Slow = {}
+  const application: Application = async (request) => {
+    if (request.queryString !== 'slow') return text(200, `${request.queryString} ${(await collect(request.body)).length}`)
+    slow.body = request.body as Channel
+    await new Promise<void>((resolve) => (slow.read = resolve))
+    slow.got = await collect(request.body).catch((error: unknown) => error)
+    return text(200, 'read')
+  }
+  return { server: (await serve(application, { limits })).server, slow }
+}
+const blocks = Array.from({ length: 199 }, (_, i) => Buffer.alloc(60_000, i))
+/** One body of 12 MB for a reader that waits, and 199 other requests between its pieces. */
+const crowd = (peer: Peer): void => {
+  peer.send(begin(200), params(200, { CONTENT_LENGTH: String(199 * 60_000), QUERY_STRING: 'slow' }))
+  for (let id = 1; id < 200; id++) {
+    peer.send(begin(id), params(id, { QUERY_STRING: String(id), CONTENT_LENGTH: '3000' }), stdin(200, blocks[id - 1]))
+    peer.send(stdin(id, Buffer.alloc(3000)), stdin(id))
+  }
+  peer.send(stdin(200))
+}
+
 describe('a request body', () => {
   test.each([
     ['stops short', '9', ['hello']],
@@ -340,36 +372,74 @@ describe('a request body', () => {
     expect(bodies[0]!.buffered).toBeLessThan(500_000 + 200_000)
   })
 
-  test('that nobody reads does not keep 199 others from ending', async () => {
-    let stalled: Channel | undefined
-    let failure: unknown
+  test('that nobody reads keeps none of 199 others from ending, and is whole when it is read', async () => {
     const bodyMemory = 500_000
-    const { server } = await serve(
-      async (request) => {
-        if (request.queryString !== 'stalled') return text(200, `${request.queryString} ${(await collect(request.body)).length}`)
-        stalled = request.body as Channel
-        await new Promise((resolve) => request.signal.addEventListener('abort', resolve))
-        failure = await collect(request.body).catch((error: unknown) => error)
-        return empty(200)
-      },
-      { limits: { bodyMemory, stallTimeout: 200 } },
-    )
+    const { server, slow } = await shared({ bodyMemory })
     const peer = new Peer(server)
-    peer.send(begin(200), params(200, { CONTENT_LENGTH: '20000000', QUERY_STRING: 'stalled' }))
     let most = 0
-    const watching = setInterval(() => (most = Math.max(most, stalled?.buffered ?? 0)), 1)
+    const watching = setInterval(() => (most = Math.max(most, slow.body?.buffered ?? 0)), 1)
     closers.push(() => clearInterval(watching))
-    for (let id = 1; id < 200; id++) {
-      peer.send(begin(id), params(id, { QUERY_STRING: String(id), CONTENT_LENGTH: '3000' }), stdin(200, Buffer.alloc(60_000)))
-      peer.send(stdin(id, Buffer.alloc(3000)), stdin(id))
-    }
+    crowd(peer)
     for (let id = 1; id < 200; id++) expect(bodyOf(await peer.ended(id))).toBe(`${id} 3000`)
     // What one socket read brings may come on top.
     expect(most).toBeGreaterThan(bodyMemory - 65_536)
     expect(most).toBeLessThan(bodyMemory + 2 * 65_536)
+    slow.read!()
+    expect(bodyOf(await peer.ended(200))).toBe('read')
+    expect(Buffer.concat(blocks).equals(slow.got as Buffer)).toBe(true)
+  })
+
+  test('that nobody ever reads leaves no file behind', async () => {
+    const before = temporaryFiles()
+    const { server, slow } = await shared({ bodyMemory: 100_000 })
+    const peer = new Peer(server)
+    crowd(peer)
+    for (let id = 1; id < 200; id++) await peer.ended(id)
+    await expect.poll(temporaryFiles).toBe(before + 1)
     peer.send(record(ABORT_REQUEST, 200))
+    await expect.poll(temporaryFiles).toBe(before)
+    slow.read!()
     await peer.ended(200)
-    expect(failure).toMatchObject({ code: 'TIMEOUT', status: 503 })
+    expect(slow.got).toMatchObject({ code: 'CLIENT_GONE' })
+  })
+
+  test('whose reader is too far behind fails, and the others go on', async () => {
+    const { server, slow } = await shared({ bodyMemory: 100_000, bodyFile: 1_000_000 })
+    const peer = new Peer(server)
+    crowd(peer)
+    for (let id = 1; id < 200; id++) await peer.ended(id)
+    slow.read!()
+    await peer.ended(200)
+    expect(slow.got).toMatchObject({
+      code: 'TIMEOUT',
+      status: 503,
+      message: expect.stringContaining('limits.bodyFile = 1000000') as string,
+    })
+  })
+
+  test('makes all wait where there is to be no file', async () => {
+    const { server, slow } = await shared({ bodyMemory: 100_000, bodyFile: 0 })
+    const peer = new Peer(server)
+    crowd(peer)
+    await expect.poll(() => slow.body?.buffered ?? 0).toBeGreaterThan(100_000)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(peer.replies.get(199)).toBe(undefined)
+    slow.read!()
+    for (let id = 1; id <= 200; id++) await peer.ended(id)
+    expect(Buffer.concat(blocks).equals(slow.got as Buffer)).toBe(true)
+  })
+
+  test('waits in memory and a file too when the web server has asked whether it may share', async () => {
+    const { server, slow } = await shared({ bodyMemory: 100_000 })
+    const peer = new Peer(server)
+    peer.send(record(GET_VALUES, 0, pair('FCGI_MPXS_CONNS', '')))
+    peer.send(begin(200), params(200, { CONTENT_LENGTH: String(199 * 60_000), QUERY_STRING: 'slow' }))
+    for (const block of blocks) peer.send(stdin(200, block))
+    peer.send(stdin(200), get(1, { QUERY_STRING: 'late' }))
+    expect(bodyOf(await peer.ended(1))).toBe('late 0')
+    slow.read!()
+    await peer.ended(200)
+    expect(Buffer.concat(blocks).equals(slow.got as Buffer)).toBe(true)
   })
 
   test('over the limit is 413, announced or not', async () => {

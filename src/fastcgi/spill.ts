@@ -1,5 +1,6 @@
-// An answer on its way to a reader who is slower than the application, on a connection that others share: what the reader has not
-// taken waits in memory, then in a file, and the connection is read on. FastCGI has no flow control for one of several requests.
+// An answer on its way to a reader who is slower than the application (and a body, on the other side), on a connection that others share:
+// what the reader has not taken waits in memory, then in a file, and the connection is read on. FastCGI has no flow control for one
+// of several requests.
 //
 // The file has no name from the moment it is open. Memory for one answer is at most twice `memory` and 256 KiB.
 
@@ -15,6 +16,8 @@ export interface SpillLimits {
   /** Bytes in a file beyond them. */
   readonly file: number
   readonly directory?: string
+  /** The error of a reader that is further behind. Default: it counts as one that has left. */
+  readonly tooFar?: () => GatewayError
 }
 
 /** What a reader reads, and what is written for it. */
@@ -87,7 +90,7 @@ export class Spill {
     }
     if (this.#pendingBytes + this.#written - this.#read > this.#limits.file) {
       const message = `fastcgi: a reader is more than ${this.#limits.file} bytes behind its answer, on a connection that others share`
-      this.#fail(new GatewayError('CLIENT_GONE', { status: 499, message }))
+      this.#fail(this.#limits.tooFar?.() ?? new GatewayError('CLIENT_GONE', { status: 499, message }))
       return true
     }
     if (this.#pendingBytes > this.#limits.memory && !this.#paused) {
@@ -237,7 +240,7 @@ export class Spill {
 
   #broken(cause: Error): void {
     const folder = this.#limits.directory ?? tmpdir()
-    const message = `fastcgi: an answer could not be kept in ${folder}; make room there, or raise the memory that an answer may take`
+    const message = `fastcgi: a body could not be kept in ${folder}; make room there, or raise the memory that a body may take`
     this.#fail(new GatewayError('UNAVAILABLE', { status: 507, message, cause }))
   }
 
