@@ -10,6 +10,7 @@ import { getPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GatewayError } from '../core/index.ts'
 import { findProgram } from '../process/index.ts'
+import { firstOfEach } from './config/pairs.ts'
 import type { CoreLimit, PoolConfig } from './config/types.ts'
 import type { Identity } from './user.ts'
 
@@ -44,7 +45,8 @@ export function phpCommand(config: PoolConfig, php: PhpProgram, identity: Identi
   }
   try {
     const chain = [...priority(config), ...limits(config), ...become(config, php, identity)]
-    const args = [...settingsFile(php), ...php.iniArguments, ...config.phpValues.flatMap(([name, value]) => ['-d', `${name}=${value}`])]
+    const values = firstOfEach(config.phpValues).flatMap(([name, value]) => ['-d', `${name}=${value}`])
+    const args = [...settingsFile(php), ...iniArguments(php, folder), ...values]
     return {
       command: [...chain, php.file, ...args] as [string, ...string[]],
       cwd: config.chroot === undefined ? (config.chdir ?? process.cwd()) : '/',
@@ -60,6 +62,13 @@ export function phpCommand(config: PoolConfig, php: PhpProgram, identity: Identi
 }
 
 // ---- settings
+
+/** With -n php-cgi reads no other file either: without a php.ini, from a folder that has none, it reads ours. */
+function iniArguments(php: PhpProgram, folder: string | undefined): readonly string[] {
+  const { iniArguments: given } = php
+  if (folder === undefined || !given.includes('-n')) return given
+  return ['-c', folder, ...given.filter((word, at) => word !== '-n' && word !== '-c' && given[at - 1] !== '-c')]
+}
 
 /** php-fpm's own php.ini, where there is one beside php-cgi's: Debian keeps them apart. */
 function settingsFile({ version, iniArguments }: PhpProgram): string[] {
@@ -97,7 +106,7 @@ export function adminSettings(
   config: Pick<PoolConfig, 'name' | 'phpAdminValues'>,
   folders: readonly string[],
 ): { readonly text: string; readonly folders: ReadonlySet<string> } {
-  const lines = config.phpAdminValues.map(([name, value]) => {
+  const lines = firstOfEach(config.phpAdminValues).map(([name, value]) => {
     if (/[^A-Za-z0-9_.\-\\]/.test(name) || /[\n\r\0]/.test(value)) {
       throw new GatewayError('CONFIG', {
         status: 500,
@@ -140,10 +149,7 @@ function environment(
   if (!config.clearEnv) for (const [name, value] of Object.entries(master)) if (value !== undefined) env[name] = value
   if (identity?.name !== undefined) env['USER'] = identity.name
   if (identity?.home !== undefined) env['HOME'] = identity.home
-  for (const [name, value] of config.env) {
-    const given = value.startsWith('$') ? master[value.slice(1)] : value
-    if (given !== undefined && given !== '') env[name] = given
-  }
+  for (const [name, value] of firstOfEach(config.env)) env[name] = value.startsWith('$') ? (master[value.slice(1)] ?? '') : value
   if (config.listenAllowedClients !== undefined && !config.listen.startsWith('/'))
     env['FCGI_WEB_SERVER_ADDRS'] = config.listenAllowedClients
   if (scan !== undefined) env['PHP_INI_SCAN_DIR'] = scan
