@@ -1,6 +1,7 @@
 // The command lines of `viaduct capture` and `viaduct show`.
 
 import type { CommandHelp } from './help.ts'
+import { TLS_OPTIONS } from './request-tls.ts'
 
 export const CAPTURE: CommandHelp = {
   name: 'capture',
@@ -30,6 +31,7 @@ export const CAPTURE: CommandHelp = {
     limit: { value: 'SIZE', help: 'Largest file: 500M, 2G' },
     mode: { value: 'OCTAL', help: 'Permissions of a unix socket (default 660)' },
     quiet: { short: 'q', help: 'No line for each request' },
+    ...TLS_OPTIONS,
     read: { value: 'FILE', short: 'r', help: 'The same as: viaduct show FILE' },
     help: { short: 'h', help: 'This help' },
   },

@@ -1,6 +1,6 @@
 // `viaduct show`: a capture for people, or as JSON for programs. The file is read once, in memory that does not depend on its size.
 
-import { GatewayError, describe } from '../core/index.ts'
+import { GatewayError } from '../core/index.ts'
 import { Tracker, openCapture, readCapture, readPlaces } from '../trace/index.ts'
 import type { CaptureEnd, CaptureMeta, Exchange, Frame, RecordFrame } from '../trace/index.ts'
 import { UsageError, parseChoice, parseWhole } from './arguments.ts'
@@ -11,7 +11,7 @@ import type { Colours } from './colours.ts'
 import { humanBytes } from './pretty.ts'
 import { RecordPrinter } from './request-records.ts'
 import { endOnStop, flushed, print, room } from './request-signals.ts'
-import { milliseconds, preview, shown } from './request-text.ts'
+import { milliseconds, preview, problemOf, shown } from './request-text.ts'
 
 /** Bytes of a body that are looked at to show its beginning. */
 const BEGINNING = 2048
@@ -38,7 +38,7 @@ export async function show(parsed: Parsed, earlySignals: () => NodeJS.Signals[])
     return missing.length > 0 || end.problem !== undefined ? 1 : 0
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error
-    complain(describe(error).replace(/^capture: /, ''))
+    complain(problemOf(error))
     return 1
   } finally {
     await flushed()

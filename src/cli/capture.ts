@@ -11,7 +11,7 @@ import { exchangeLine } from './capture-line.ts'
 import { show } from './capture-show.ts'
 import { coloursOf } from './colours.ts'
 import { humanBytes } from './pretty.ts'
-import { readAddress } from './request-address.ts'
+import { readApplication } from './request-address.ts'
 import { onStop } from './request-signals.ts'
 import { shown } from './request-text.ts'
 import { Sink } from './sink.ts'
@@ -57,10 +57,12 @@ export async function capture(parsed: Parsed, earlySignals: () => NodeJS.Signals
   return failed ? 1 : 0
 }
 
-function announce({ out, mask, to }: CaptureOptions, { address }: Capture, say: (text: string) => void): void {
+function announce({ out, mask, to, tls }: CaptureOptions, { address }: Capture, say: (text: string) => void): void {
   const masked =
     mask?.length === 0 ? 'Nothing is masked: the file will hold every secret that passes.' : `Masked: ${(mask ?? DEFAULT_MASK).join(', ')}`
-  say(`Capturing ${formatAddress(address)} -> ${typeof to === 'string' ? to : formatAddress(to)} into ${out}\n${masked}\nCtrl-C stops it`)
+  say(
+    `Capturing ${formatAddress(address)} -> ${typeof to === 'string' ? to : formatAddress(to, tls !== undefined)} into ${out}\n${masked}\nCtrl-C stops it`,
+  )
 }
 
 function readOptions(parsed: Parsed): CaptureOptions {
@@ -69,11 +71,12 @@ function readOptions(parsed: Parsed): CaptureOptions {
   if (extra !== undefined) throw new UsageError(`"${extra}" is too much; the file is --out FILE, the addresses are --listen and --to`)
   const [listen, out, limit] = [value('listen'), value('out'), value('limit')]
   if (listen === undefined) throw new UsageError('--listen is missing: where the web server connects')
-  const to = readAddress(value('to'), '--to')
+  const { address: to, tls } = readApplication(value('to'), '--to', parsed)
   if (out === undefined) throw new UsageError('--out is missing: the file to write')
   return {
     listen: readListen(listen, value('mode')),
     to,
+    tls,
     out,
     ...masks(parsed),
     ...(limit !== undefined && { limit: parseSize(limit, '--limit') }),

@@ -1,6 +1,7 @@
 // The command line of `viaduct replay`.
 
 import type { CommandHelp } from './help.ts'
+import { TLS_OPTIONS } from './request-tls.ts'
 
 export const REPLAY: CommandHelp = {
   name: 'replay',
@@ -26,6 +27,7 @@ export const REPLAY: CommandHelp = {
     set: { value: 'NAME=VALUE', many: true, help: 'A variable in place of the recorded one, in every request' },
     keep: { short: 'k', help: 'One connection for all, where the application keeps it' },
     timeout: { value: 'SECONDS', help: 'How long the application may be silent (default 60)' },
+    ...TLS_OPTIONS,
     json: { help: 'Print JSON, one request a line' },
     quiet: { short: 'q', help: 'Only what differs, and the sum' },
     help: { short: 'h', help: 'This help' },

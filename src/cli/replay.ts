@@ -1,6 +1,6 @@
 // `viaduct replay`: a capture sent again, and how the answers differ.
 
-import { GatewayError, describe, fromByteString, toByteString } from '../core/index.ts'
+import { GatewayError, fromByteString, toByteString } from '../core/index.ts'
 import type { ByteString } from '../core/index.ts'
 import { DEFAULT_IGNORED, replay as send } from '../trace/index.ts'
 import type { Difference, ReplayResult, ReplaySummary } from '../trace/index.ts'
@@ -10,16 +10,16 @@ import { titleOf } from './capture-line.ts'
 import { coloursOf } from './colours.ts'
 import type { Colours } from './colours.ts'
 import { humanBytes } from './pretty.ts'
-import { readAddress } from './request-address.ts'
+import { readApplication } from './request-address.ts'
 import { endOnStop, flushed, print } from './request-signals.ts'
-import { milliseconds, preview, shown } from './request-text.ts'
+import { milliseconds, preview, problemOf, shown } from './request-text.ts'
 
 /** Exit code 0: all answers are the same; 1: they are not, or nothing could be compared. */
 export async function replay(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number> {
   const [file, extra] = parsed.rest
   if (file === undefined) throw new UsageError('a file is missing: viaduct replay site.fcgicap --to ADDRESS')
   if (extra !== undefined) throw new UsageError(`one file at a time, got "${file}" and "${extra}"`)
-  const to = readAddress(parsed.values.get('to')?.[0], '--to')
+  const { address: to, tls } = readApplication(parsed.values.get('to')?.[0], '--to', parsed)
   const names = (parsed.values.get('ignore') ?? []).flatMap((each) => each.split(',')).map((each) => each.trim())
   const numbers = readNumbers(parsed.values.get('only')?.[0])
   const variables = new Map((parsed.values.get('set') ?? []).map(readSet))
@@ -31,6 +31,7 @@ export async function replay(parsed: Parsed, earlySignals: () => NodeJS.Signals[
   try {
     const summary = await send(file, {
       to,
+      tls,
       variables,
       timeout,
       ignore: [...(parsed.values.has('strict') ? [] : DEFAULT_IGNORED), ...names],
@@ -47,7 +48,7 @@ export async function replay(parsed: Parsed, earlySignals: () => NodeJS.Signals[
     return finish(summary, masked)
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error
-    process.stderr.write(`viaduct: replay: ${describe(error).replace(/^(?:capture|fastcgi): /, '')}\n`)
+    process.stderr.write(`viaduct: replay: ${problemOf(error)}\n`)
     return 1
   } finally {
     await flushed()

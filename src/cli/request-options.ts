@@ -1,6 +1,7 @@
 // The command line of `viaduct request`. Apart from what it does, which loads more.
 
 import type { CommandHelp } from './help.ts'
+import { TLS_OPTIONS } from './request-tls.ts'
 
 export const REQUEST: CommandHelp = {
   name: 'request',
@@ -10,7 +11,7 @@ export const REQUEST: CommandHelp = {
     'Sends one FastCGI request and shows the answer: the body goes to standard output, byte for byte;',
     'the head, STDERR and everything else goes to standard error.',
     '',
-    '  ADDRESS   127.0.0.1:9000, 9000, unix:/run/php/fpm.sock or /run/php/fpm.sock',
+    '  ADDRESS   127.0.0.1:9000, 9000, unix:/run/php/fpm.sock, /run/php/fpm.sock or fastcgis://HOST:PORT (TLS)',
     '  SCRIPT    a file of the application, /var/www/index.php, or a name that it knows itself, /status;',
     '            with --root a path under that folder. "?query" may follow, and "/path/info" after .php',
     '',
@@ -40,6 +41,7 @@ export const REQUEST: CommandHelp = {
     include: { short: 'i', help: 'The head to standard output too' },
     silent: { short: 's', help: 'Nothing to standard error but what goes wrong' },
     timeout: { value: 'SECONDS', help: 'How long the application may be silent (default 60)' },
+    ...TLS_OPTIONS,
     help: { short: 'h', help: 'This help' },
   },
   examples: [

@@ -1,6 +1,6 @@
 // Pieces of text that the FastCGI tools share: times, sizes, the beginning of a content, whatever bytes it is made of.
 
-import { fromByteString } from '../core/index.ts'
+import { describe, fromByteString } from '../core/index.ts'
 import { visible } from '../process/index.ts'
 
 /** `0.42 ms`, `12.3 ms`, `456 ms`, `12.3 s`: three digits. */
@@ -12,6 +12,26 @@ export function milliseconds(time: number): string {
 /** Bytes from outside as text that says nothing to a terminal. */
 export function shown(bytes: string): string {
   return visible(fromByteString(bytes))
+}
+
+/** What the system says when nobody can be reached, and what that means. */
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such socket: is it running?',
+  ECONNREFUSED: 'nobody listens there: is it running?',
+  EACCES: 'this user may not use the socket',
+  EPERM: 'this user may not use the socket',
+  ENOTSOCK: 'it is no socket',
+  EAGAIN: 'it is too busy to take another connection',
+  ENOTFOUND: 'there is no such host',
+}
+
+/** What went wrong, for a person: what a message begins with for programs is left out, and a code explained. */
+export function problemOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error)
+  const code = /^fastcgi: cannot connect to .*: (E[A-Z]+)$/.exec(message)?.[1]
+  const reason = code === undefined ? undefined : REASONS[code]
+  const said = reason === undefined ? describe(error) : `${message} (${reason})`
+  return shown(said.replace(/^(?:fastcgi|core|capture): /, ''))
 }
 
 const LINES = 8

@@ -1,7 +1,7 @@
 // `viaduct request`: one FastCGI request from the terminal, or the same one several times with its times.
 
-import { describe, isToken, toByteString } from '../core/index.ts'
-import type { Address, ByteString, CgiHead } from '../core/index.ts'
+import { isToken, toByteString } from '../core/index.ts'
+import type { ByteString, CgiHead } from '../core/index.ts'
 import { Role } from '../fastcgi/index.ts'
 import { Dialogue, requestVariables, wasClosedBefore } from '../trace/index.ts'
 import type { Ear, Question, Reply } from '../trace/index.ts'
@@ -10,19 +10,20 @@ import type { Parsed } from './arguments.ts'
 import { coloursOf } from './colours.ts'
 import type { Colours } from './colours.ts'
 import { humanBytes } from './pretty.ts'
-import { readAddress } from './request-address.ts'
+import { readApplication } from './request-address.ts'
+import type { Application } from './request-address.ts'
 import { openBody, openFile } from './request-body.ts'
 import type { Body } from './request-body.ts'
 import { RecordPrinter } from './request-records.ts'
 import { endOnStop, flushed, print } from './request-signals.ts'
-import { milliseconds, shown } from './request-text.ts'
+import { milliseconds, problemOf, shown } from './request-text.ts'
 
 const ROLES = { responder: Role.Responder, authorizer: Role.Authorizer, filter: Role.Filter } as const
 const NO_ANSWER = 1
 const DENIED = 3
 
 interface Options {
-  readonly address: Address
+  readonly application: Application
   readonly role: Role
   readonly count: number
   readonly keep: boolean
@@ -45,7 +46,7 @@ export async function request(parsed: Parsed, earlySignals: () => NodeJS.Signals
     const asker = new Asker(options, body, data)
     return await (options.count === 1 ? asker.once() : asker.often())
   } catch (error) {
-    process.stderr.write(`viaduct: request: ${plain(error)}\n`)
+    process.stderr.write(`viaduct: request: ${problemOf(error)}\n`)
     return NO_ANSWER
   } finally {
     await flushed()
@@ -56,7 +57,7 @@ export async function request(parsed: Parsed, earlySignals: () => NodeJS.Signals
 
 function readOptions(parsed: Parsed): Options {
   const [where, script, extra] = parsed.rest
-  const address = readAddress(where, 'the address')
+  const application = readApplication(where, 'the address', parsed)
   if (script === undefined) throw new UsageError('a script is missing: viaduct request ADDRESS /var/www/index.php')
   if (extra !== undefined) throw new UsageError(`one script at a time, got "${script}" and "${extra}"`)
   const value = <T>(name: string, read: (text: string, place: string) => T): T | undefined => {
@@ -74,7 +75,7 @@ function readOptions(parsed: Parsed): Options {
   const variables = new Map((parsed.values.get('param') ?? []).map(readParam))
   const [root, uri] = [text('root'), text('uri')]
   return {
-    address,
+    application,
     role,
     count: value('count', (each, place) => parseWhole(each, 1, place)) ?? 1,
     keep: parsed.values.has('keep'),
@@ -139,7 +140,7 @@ class Asker {
     const times = [`${milliseconds(reply.time)} (connected in ${milliseconds(dialogue.connectTime)}`]
     if (reply.headTime !== undefined) times.push(`head after ${milliseconds(reply.headTime)}`)
     this.#say(this.#c.dim(`${humanBytes(reply.bodyLength)} in ${times.join(', ')})`))
-    if (reply.error !== undefined) process.stderr.write(`viaduct: request: ${plain(reply.error)}\n`)
+    if (reply.error !== undefined) process.stderr.write(`viaduct: request: ${problemOf(reply.error)}\n`)
     return this.#code(reply)
   }
 
@@ -172,7 +173,9 @@ class Asker {
 
   async #open(): Promise<Dialogue> {
     const records = this.#records
-    return Dialogue.open(this.#options.address, {
+    const { address, tls } = this.#options.application
+    return Dialogue.open(address, {
+      tls,
       timeout: this.#options.timeout,
       ...(records !== undefined && { tap: (direction, record, time) => records.print(direction, record, time) }),
     })
@@ -261,7 +264,7 @@ function line(number: number, reply: Reply, connection: string, c: Colours): str
     milliseconds(reply.time).padStart(9),
     c.dim(connection),
   ]
-  return cells.join('  ') + (reply.error === undefined ? '' : `  ${c.red(plain(reply.error))}`)
+  return cells.join('  ') + (reply.error === undefined ? '' : `  ${c.red(problemOf(reply.error))}`)
 }
 
 function summary(times: readonly number[], count: number, connections: number): string {
@@ -271,10 +274,6 @@ function summary(times: readonly number[], count: number, connections: number): 
   const sorted = times.toSorted((a, b) => a - b)
   const at = (part: number): string => milliseconds(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]!)
   return `${count} requests, ${ends}: median ${at(0.5)}, least ${at(0)}, 99 % within ${at(0.99)}, most ${at(1)}`
-}
-
-function plain(error: unknown): string {
-  return shown(describe(error).replace(/^(?:fastcgi|core|capture): /, ''))
 }
 
 const LINE_LIMIT = 8192

@@ -1,6 +1,7 @@
 // The command line of `viaduct values`.
 
 import type { CommandHelp } from './help.ts'
+import { TLS_OPTIONS } from './request-tls.ts'
 
 export const VALUES: CommandHelp = {
   name: 'values',
@@ -14,6 +15,7 @@ export const VALUES: CommandHelp = {
   ].join('\n'),
   options: {
     timeout: { value: 'SECONDS', help: 'How long to wait for the answer (default 1)' },
+    ...TLS_OPTIONS,
     json: { help: 'Print JSON' },
     help: { short: 'h', help: 'This help' },
   },

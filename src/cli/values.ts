@@ -5,9 +5,9 @@ import { formatAddress, getValues } from '../fastcgi/index.ts'
 import { parseSeconds } from './arguments.ts'
 import type { Parsed } from './arguments.ts'
 import { coloursOf } from './colours.ts'
-import { readAddress } from './request-address.ts'
+import { readApplication } from './request-address.ts'
 import { endOnStop } from './request-signals.ts'
-import { shown } from './request-text.ts'
+import { problemOf, shown } from './request-text.ts'
 
 const MEANINGS: Readonly<Record<string, string>> = {
   FCGI_MAX_CONNS: 'connections at once',
@@ -19,14 +19,14 @@ const NAMES = Object.keys(MEANINGS)
 /** Exit code 0: it answered; 1: it did not. */
 export async function values(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number> {
   const [where, ...given] = parsed.rest
-  const address = readAddress(where, 'the address')
+  const { address, tls } = readApplication(where, 'the address', parsed)
   const timeout = parseSeconds(parsed.values.get('timeout')?.[0] ?? '1', '--timeout')
   const names = given.length === 0 ? NAMES : given
   const json = parsed.values.has('json')
   endOnStop(earlySignals)
-  const peer = formatAddress(address)
+  const peer = formatAddress(address, tls !== undefined)
   try {
-    const found = await getValues(address, timeout, names)
+    const found = await getValues(address, timeout, names, tls)
     process.stdout.write(
       json ? `${JSON.stringify({ address: peer, answered: true, values: Object.fromEntries(found) })}\n` : table(names, found),
     )
@@ -34,7 +34,7 @@ export async function values(parsed: Parsed, earlySignals: () => NodeJS.Signals[
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error
     if (json) process.stdout.write(`${JSON.stringify({ address: peer, answered: false, error: describe(error) })}\n`)
-    else process.stderr.write(`viaduct: values: ${describe(error).replace(/^fastcgi: /, '')}${hint(error)}\n`)
+    else process.stderr.write(`viaduct: values: ${problemOf(error)}${hint(error)}\n`)
     return 1
   }
 }

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net'
 import { GatewayError } from '../core/index.ts'
 import type { Address, ByteString } from '../core/index.ts'
 import { Role, Type, connect, encodeRequest, formatAddress, record } from '../fastcgi/index.ts'
+import type { TlsOptions } from '../fastcgi/index.ts'
 import { Hearing, REQUEST_ID } from './hearing.ts'
 import type { Ear, Reply } from './hearing.ts'
 import { RecordScanner } from './record.ts'
@@ -28,6 +29,8 @@ export interface Question {
 }
 
 export interface DialogueOptions {
+  /** Speak TLS with the application. */
+  readonly tls?: TlsOptions | undefined
   /** Milliseconds to connect, and that the application may be silent. Default 60,000. */
   readonly timeout?: number
   /** Sees every record, sent or received, with the milliseconds since the connection was asked for. */
@@ -66,8 +69,8 @@ export class Dialogue {
   /** Rejects with UNAVAILABLE or TIMEOUT. */
   static async open(address: Address, options: DialogueOptions = {}): Promise<Dialogue> {
     const origin = performance.now()
-    const socket = await connect(address, options.timeout ?? 60_000)
-    return new Dialogue(socket, formatAddress(address), origin, options)
+    const socket = await connect(address, options.timeout ?? 60_000, options.tls)
+    return new Dialogue(socket, formatAddress(address, options.tls !== undefined), origin, options)
   }
 
   /** Whether another question can be asked. */

@@ -154,6 +154,21 @@ describe('what is wrong', () => {
     expect(over).toMatchObject([{ aborted: true }])
   })
 
+  test('is only said: records of any kind, in any order, with any content, break nothing', () => {
+    const next = wire.random(3)
+    let ended = 0
+    const tracker = new Tracker({ onEnd: () => ended++, onProblem: () => {} })
+    for (let round = 0; round < 20_000; round++) {
+      const content = Buffer.from(Array.from({ length: next(6) === 0 ? 0 : next(24) }, () => next(256)))
+      const record = { type: next(13), id: next(4), content, length: content.length + (next(9) === 0 ? 5 : 0), padding: 0 }
+      if (next(50) === 0) tracker.close(next(3), round)
+      else tracker.record(next(3), next(2) === 0 ? 'to' : 'from', record, round, round)
+    }
+    tracker.finish(20_000)
+    expect(ended).toBeGreaterThan(100)
+    for (const connection of [0, 1, 2]) expect(tracker.running(connection)).toBe(0)
+  })
+
   test('does not fill the memory: variables have a limit for all requests together', () => {
     const over: Exchange[] = []
     const tracker = new Tracker({ onEnd: (exchange) => over.push(exchange), variableBytes: 100 })

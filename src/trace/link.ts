@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import { describe } from '../core/index.ts'
 import type { Address } from '../core/index.ts'
 import { connect } from '../fastcgi/index.ts'
+import type { TlsOptions } from '../fastcgi/index.ts'
 import type { Tracker } from './exchange.ts'
 import type { Frame } from './format.ts'
 import { Masker } from './mask.ts'
@@ -55,12 +56,12 @@ export class Link {
     return this.#owner.tracker.running(this.#number) > 0
   }
 
-  async open(to: Address, timeout: number): Promise<void> {
+  async open(to: Address, timeout: number, tls?: TlsOptions): Promise<void> {
     const { remoteAddress, remotePort } = this.#client
     this.#write({ kind: 'open', peer: remoteAddress === undefined ? 'a unix socket' : `${remoteAddress}:${remotePort ?? 0}` })
     this.#client.once('close', () => this.#lost(this.#client))
     try {
-      const application = await connect(to, timeout)
+      const application = await connect(to, timeout, tls)
       application.on('error', () => {})
       application.allowHalfOpen = true
       if (this.#closed) {

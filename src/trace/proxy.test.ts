@@ -245,6 +245,28 @@ describe('what passes', () => {
   })
 })
 
+describe('hostile bytes', () => {
+  test('pass as they are, spoilt at random in both directions, and the file can be read', async () => {
+    await start()
+    const next = wire.random(7)
+    for (let round = 0; round < 25; round++) {
+      const [to, from] = [asked, answered].map((bytes) => {
+        const spoilt = Buffer.from(bytes)
+        for (let i = 0; i < next(4); i++) spoilt[next(spoilt.length)] = next(256)
+        return spoilt.subarray(0, 1 + next(spoilt.length))
+      }) as [Buffer, Buffer]
+      const { client, app } = await open()
+      client.write(to)
+      expect((await take(app, to.length)).equals(to)).toBe(true)
+      app.write(from)
+      expect((await take(client, from.length)).equals(from)).toBe(true)
+      client.resetAndDestroy()
+      await closed(app.resume())
+    }
+    expect((await frames()).filter(({ kind }) => kind === 'close')).toHaveLength(25)
+  })
+})
+
 describe('several connections', () => {
   test('are told apart', async () => {
     await start()

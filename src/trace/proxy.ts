@@ -10,6 +10,7 @@ import type { Server as NetServer } from 'node:net'
 import { SOFTWARE, openListener } from '../core/index.ts'
 import type { Address, Listen } from '../core/index.ts'
 import { formatAddress, parseAddress } from '../fastcgi/index.ts'
+import type { TlsOptions } from '../fastcgi/index.ts'
 import { Tracker } from './exchange.ts'
 import type { Exchange } from './exchange.ts'
 import { Link } from './link.ts'
@@ -27,6 +28,8 @@ export interface CaptureOptions {
   readonly listen: Listen
   /** Where the application is: `unix:/run/php/fpm.sock`, `127.0.0.1:9000`. */
   readonly to: Address | string
+  /** Speak TLS with it. */
+  readonly tls?: TlsOptions | undefined
   /** The file; it must not exist. */
   readonly out: string
   /** Names of variables and header fields whose values are masked. Default DEFAULT_MASK. */
@@ -62,7 +65,7 @@ export interface Capture {
 export async function startCapture(options: CaptureOptions): Promise<Capture> {
   const recorder = await Recorder.open(options)
   const server: NetServer = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
-    void new Link(socket, recorder).open(recorder.to, options.connectTimeout ?? 5000)
+    void new Link(socket, recorder).open(recorder.to, options.connectTimeout ?? 5000, options.tls)
   })
   server.maxConnections = CONNECTIONS
   try {
@@ -125,7 +128,7 @@ class Recorder implements LinkOwner {
         software: SOFTWARE,
         started: new Date().toISOString(),
         listen: from,
-        to: formatAddress(recorder.to),
+        to: formatAddress(recorder.to, options.tls !== undefined),
         mask: options.mask ?? DEFAULT_MASK,
       },
       limit: options.limit,

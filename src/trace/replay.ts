@@ -6,6 +6,7 @@
 import { GatewayError } from '../core/index.ts'
 import type { Address, ByteString } from '../core/index.ts'
 import { parseAddress } from '../fastcgi/index.ts'
+import type { TlsOptions } from '../fastcgi/index.ts'
 import type { FileHandle } from 'node:fs/promises'
 import { BodyComparison, DEFAULT_IGNORED, compareHeads } from './compare.ts'
 import type { Difference } from './compare.ts'
@@ -26,6 +27,8 @@ const VARIABLE_LIMIT = 256 * 1024 * 1024
 export interface ReplayOptions {
   /** The application. */
   readonly to: Address | string
+  /** Speak TLS with it. */
+  readonly tls?: TlsOptions | undefined
   /** Only these requests, by number. Default: all. */
   readonly numbers?: ReadonlySet<number>
   /** Names of header fields that may differ; `*` stands for anything. Default DEFAULT_IGNORED. Those that are masked in the file always may. */
@@ -151,7 +154,7 @@ class Sender {
 
   async #open(): Promise<Dialogue> {
     if (this.#dialogue?.open !== true) {
-      this.#dialogue = await Dialogue.open(this.#address, { timeout: this.#options.timeout ?? 60_000 })
+      this.#dialogue = await Dialogue.open(this.#address, { timeout: this.#options.timeout ?? 60_000, tls: this.#options.tls })
     }
     return this.#dialogue
   }

@@ -3,14 +3,18 @@
 import { execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createServer as createTlsServer } from 'node:tls'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { text } from '../../src/core/index.ts'
 import type { Server } from '../../src/core/index.ts'
 import { serveFastCgi } from '../../src/fastcgi/index.ts'
+import { CertificateFolder } from '../certificates.ts'
 import { MAIN, Program, until } from '../cli/program.ts'
 import { has } from '../peers.ts'
 import { findPhpFpm, startNginx, startPhpFpm } from './peers/index.ts'
@@ -394,6 +398,59 @@ describe('with our own server', () => {
     expect((await viaduct('request', address, '/x', '-i', '-s')).out).toMatch(
       /^Status: 200.*\r\nContent-Type: text\/plain; charset=utf-8\r\n[\s\S]*\r\n\r\nGET \/x\?$/,
     )
+  })
+
+  test.skipIf(!has('openssl'))('fastcgis:// is TLS, whose certificate must be one that --ca knows', async () => {
+    const certificates = new CertificateFolder()
+    const { cert, key } = certificates.make('app', ['localhost'])
+    const door = createTlsServer({ cert: readFileSync(cert), key: readFileSync(key) }, (socket) => {
+      socket.pipe(connect({ port: Number(address), host: '127.0.0.1' })).pipe(socket)
+    })
+    door.listen(0, '127.0.0.1')
+    await once(door, 'listening')
+    const url = `fastcgis://localhost:${(door.address() as AddressInfo).port}`
+    try {
+      expect(await viaduct('request', url, '/secure', '--ca', cert, '-s')).toMatchObject({ code: 0, out: 'GET /secure?' })
+      expect((await viaduct('values', url, '--ca', cert)).out).toMatch(/^FCGI_MPXS_CONNS +1 /m)
+      expect(await viaduct('request', url, '/secure')).toMatchObject({
+        code: 1,
+        err: expect.stringMatching(/cannot connect to fastcgis:.*CERT/),
+      })
+    } finally {
+      door.close()
+      certificates.remove()
+    }
+  })
+
+  test('an application that is silent, or closes, is told from one that answers', async () => {
+    const silent = createServer(() => {})
+    const closing = createServer((socket) => socket.once('data', () => socket.end()))
+    try {
+      const [one, other] = await Promise.all(
+        [silent, closing].map(async (each) => {
+          each.listen(0, '127.0.0.1')
+          await once(each, 'listening')
+          return String((each.address() as AddressInfo).port)
+        }),
+      )
+      expect(await viaduct('values', one!, '--timeout', '0.2')).toMatchObject({
+        code: 1,
+        out: '',
+        err: expect.stringMatching(/did not answer GET_VALUES within 200 ms\nEither it does not know this record/),
+      })
+      expect(await viaduct('values', other!)).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('closed the connection without an answer'),
+      })
+      expect(JSON.parse((await viaduct('values', other!, '--json')).out)).toMatchObject({ answered: false })
+      expect(await viaduct('request', one!, '/x', '--timeout', '0.2')).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('was silent for 200 ms'),
+      })
+    } finally {
+      silent.close()
+      closing.close()
+    }
   })
 
   test('values are all three', async () => {
