@@ -45,7 +45,7 @@ export function phpCommand(config: PoolConfig, php: PhpProgram, identity: Identi
   }
   try {
     const chain = [...priority(config), ...limits(config), ...become(config, php, identity)]
-    const values = firstOfEach(config.phpValues).flatMap(([name, value]) => ['-d', `${name}=${value}`])
+    const values = firstOfEach(config.phpValues).flatMap(([name, value]) => ['-d', `${name}=${quoted(value)}`])
     const args = [...settingsFile(php), ...iniArguments(php, folder), ...values]
     return {
       command: [...chain, php.file, ...args] as [string, ...string[]],
