@@ -22,7 +22,7 @@ export interface Crew {
   /** How a process ended whose connection broke: undefined when it lives, `'unknown'` when nobody can tell any more. */
   ending(pid: number): Promise<Ending | 'unknown' | undefined>
   kill(pid: number, signal: NodeJS.Signals): void
-  /** The dead are no longer needed. */
-  reap(): void
+  /** The dead are no longer needed. `calm` is asked when it is time: whether nobody is at work. */
+  reap(calm: () => boolean): void
   close(): Promise<void>
 }

@@ -2,7 +2,8 @@
 //
 // A leader forks, so that its children share one opcache. Held still, because then a child that dies stays as it died until somebody
 // asks: how it ended can be read, and no other takes its place before the manager wants one. Children that were never connected to
-// are parked: they wait in accept(2), have done nothing, and cost next to nothing.
+// are parked: they wait in accept(2), have done nothing, and cost next to nothing. A few more of them than the pool may use make it
+// possible to let the leader go on when nobody is at work: whoever dies meanwhile is waited for by the leader, and nobody learns how.
 
 import { mkdtempSync, linkSync, readFileSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -33,8 +34,16 @@ export interface LeaderOptions {
 const PRIME = Buffer.from([1, 5, 0, 0, 0, 0, 0, 0])
 /** Milliseconds for the forks after a start or a death. */
 const FORK_TIME = 20_000
+/** So long this process does nothing else while a few are forked, in milliseconds, and between two looks. It takes about one. */
+const STANDSTILL = 20
+const GLANCE = 0.3
+/** Milliseconds after which a connection that nobody has accepted is a sign that nobody can. */
+const ACCEPT_TIME = 50
 /** Milliseconds that a process whose connection broke has to be seen as dead. */
 const DEATH_TIME = 250
+
+/** Nobody ever wakes who waits on it. */
+const clock = new Int32Array(new SharedArrayBuffer(4))
 
 export class Leader implements Crew {
   readonly pid: number
@@ -105,8 +114,7 @@ export class Leader implements Crew {
 
   async #hire(timeout: number): Promise<Hand> {
     const deadline = performance.now() + timeout
-    // Whoever was reaped while nobody wanted another is forked now.
-    if (this.#missing() > 0) await this.#forked()
+    if (this.#alive() <= this.#accepted.size) await this.#forked()
     const socket = connect(this.#path('socket'))
     const failed = new Promise<never>((_, reject) => {
       socket.once('error', reject)
@@ -142,10 +150,13 @@ export class Leader implements Crew {
   }
 
   async #accepter(deadline: number): Promise<{ inode: string; pid: number }> {
+    const begun = performance.now()
     for (let wait = 1; ; wait = Math.min(wait * 2, 25)) {
       if (this.exit !== undefined) throw new Error('the leader has exited')
       const found = this.#newest()
       if (found !== undefined) return found
+      // Some of those that live are at work for nobody.
+      if (performance.now() - begun > ACCEPT_TIME && this.#missing() > 0) await this.#forked()
       if (performance.now() > deadline) throw new Error('timed out')
       await new Promise((resolve) => setTimeout(resolve, wait))
     }
@@ -169,10 +180,14 @@ export class Leader implements Crew {
 
   // ---- forks
 
-  #missing(): number {
+  #alive(): number {
     let alive = 0
     for (const pid of childrenOf(this.pid)) if (processStat(pid)?.state !== 'Z') alive++
-    return this.#options.children - alive
+    return alive
+  }
+
+  #missing(): number {
+    return this.#options.children - this.#alive()
   }
 
   /** Lets it fork what is missing, and holds it still again. Those that have ended are gone then: their end must have been read. */
@@ -184,10 +199,21 @@ export class Leader implements Crew {
       if (stat?.state === 'Z') this.#endings.set(pid, readWaitStatus(stat.waitStatus))
     }
     this.#signal('SIGCONT')
+    // Nobody gets a request meanwhile, so nobody can die of one. At the start there is nobody yet.
+    const still = this.#accepted.size === 0 ? 0 : performance.now() + STANDSTILL
+    while (this.#missing() > 0 && performance.now() < still) Atomics.wait(clock, 0, 0, GLANCE)
     while (this.exit === undefined && this.#missing() > 0 && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
     this.#signal('SIGSTOP')
+    // The signal is there; until it is acted upon the leader still asks for the dead.
+    const stopping = performance.now() + STANDSTILL
+    while (this.exit === undefined && !this.#stopped() && performance.now() < stopping) Atomics.wait(clock, 0, 0, GLANCE)
+  }
+
+  #stopped(): boolean {
+    const state = processStat(this.pid)?.state
+    return state === undefined || state === 'T' || state === 'Z'
   }
 
   #signal(signal: NodeJS.Signals): void {
@@ -224,10 +250,10 @@ export class Leader implements Crew {
     }
   }
 
-  /** Those that have ended are let go, and others forked in their place. */
-  reap(): void {
+  /** Those that have ended are let go, and others forked in their place, if `calm` says when it is time that nobody is at work. */
+  reap(calm: () => boolean): void {
     void this.#next(async () => {
-      if (this.#missing() > 0) await this.#forked()
+      if (calm() && this.#missing() > 0) await this.#forked()
     })
   }
 

@@ -5,17 +5,14 @@
 import { describe } from '../core/index.ts'
 import { Dispatcher, WELL, restart } from '../process/index.ts'
 import type { RestartMemory } from '../process/index.ts'
-import type { Budget } from './budget.ts'
-import type { PoolConfig } from './config/types.ts'
 import type { Crew } from './crew.ts'
-import type { Journal } from './journal.ts'
 import { CALM, MAINTENANCE, demand, initial, maintain } from './pm.ts'
 import type { Decision, View } from './pm.ts'
 import { obituary } from './obituary.ts'
+import type { StaffOptions } from './staff-options.ts'
 import type { Ending } from './proc.ts'
 import { Worker } from './worker.ts'
 import type { WorkerOwner } from './worker.ts'
-import type { Exchange } from './exchange.ts'
 
 /** Milliseconds until a worker must have taken its connection. */
 const HIRE_TIME = 20_000
@@ -26,17 +23,6 @@ const STRAY_LOOK = 50
 /** Requests that may wait, where the backlog does not say, and for how long: the web server's own patience ends first. */
 const QUEUE = 4096
 const QUEUE_TIME = 3_600_000
-
-export interface StaffOptions {
-  readonly config: PoolConfig
-  readonly journal: Journal
-  readonly budget: Budget
-  startCrew(): Crew
-  /** A request has its answer. */
-  answered(exchange: Exchange): void
-  /** A worker died of a signal that tells of a broken memory. @returns whether the pool is to be started anew. */
-  crashed(): void
-}
 
 export class Staff {
   readonly dispatcher: Dispatcher<Worker>
@@ -59,6 +45,8 @@ export class Staff {
   #notBefore = 0
   #again: NodeJS.Timeout | undefined
   #proven = false
+  /** Somebody has died whom the crew still has. */
+  #unreaped = false
   #closing = false
 
   constructor(options: StaffOptions) {
@@ -67,16 +55,10 @@ export class Staff {
     const { listenBacklog } = options.config
     this.queue = listenBacklog > 0 ? listenBacklog : QUEUE
     this.dispatcher = new Dispatcher({ name: this.#name, maxQueue: this.queue, queueTimeout: QUEUE_TIME })
-    this.#owner = {
-      finished: (worker) => this.#finished(worker),
-      answered: (exchange) => options.answered(exchange),
-      broke: (worker) => void this.#broke(worker),
-    }
-    this.#ticker = setInterval(
-      () => this.#carryOut(maintain(options.config, this.#view(), this.#memory, performance.now()), 'debug'),
-      MAINTENANCE,
-    )
-    this.#ticker.unref()
+    const { answered } = options
+    this.#owner = { finished: (worker) => this.#finished(worker), answered, broke: (worker) => void this.#broke(worker) }
+    const look = (): void => this.#carryOut(maintain(options.config, this.#view(), this.#memory, performance.now()))
+    this.#ticker = setInterval(look, MAINTENANCE).unref()
   }
 
   /** Starts the first ones; rejects with the reason when there are none. */
@@ -95,7 +77,7 @@ export class Staff {
 
   /** A request had to wait. */
   demand(): void {
-    this.#carryOut(demand(this.#options.config, this.#view(), this.#memory), 'debug')
+    this.#carryOut(demand(this.#options.config, this.#view(), this.#memory))
   }
 
   // ---- how many
@@ -110,7 +92,7 @@ export class Staff {
     }
   }
 
-  #carryOut(decision: Decision<Worker>, level: 'debug' | 'notice'): void {
+  #carryOut(decision: Decision<Worker>): void {
     if (this.#closing) return
     this.#memory = decision.memory
     if (decision.reached) this.reached++
@@ -118,7 +100,7 @@ export class Staff {
     if (decision.short) this.#options.budget.short()
     if (decision.retire !== undefined) this.#dismiss(decision.retire, 'spare')
     if (performance.now() < this.#notBefore) return
-    for (let i = 0; i < decision.spawn; i++) void this.#hire(level).catch(() => {})
+    for (let i = 0; i < decision.spawn; i++) void this.#hire('debug').catch(() => {})
   }
 
   // ---- coming
@@ -159,11 +141,18 @@ export class Staff {
   #failed(error: unknown): void {
     // All that wanted to start fail of the same.
     if (performance.now() < this.#notBefore) return
-    const { delay, memory } = restart(this.#restarts, performance.now())
-    this.#restarts = memory
-    this.#notBefore = performance.now() + delay
+    const delay = this.#backOff()
     this.#options.journal.write('error', `${describe(error)}; the next try is in ${delay} ms`)
     this.#later(delay)
+  }
+
+  /** How long nothing is started after something that should not have happened. */
+  #backOff(): number {
+    const now = performance.now()
+    const { delay, memory } = restart(this.#restarts, now)
+    this.#restarts = memory
+    this.#notBefore = now + delay
+    return delay
   }
 
   #later(delay: number): void {
@@ -194,11 +183,11 @@ export class Staff {
       setTimeout(() => {
         if (this.workers.has(worker)) worker.hand.crew.kill(worker.pid, 'SIGKILL')
       }, WORN_TIME).unref()
-    } else if (worker.hand.crew === this.#crew && !worker.closed) this.dispatcher.release(worker)
-    else {
-      // It answers what it was asked, and nothing more.
-      this.#dismiss(worker, 'spare')
-    }
+    } else if (worker.hand.crew === this.#crew && !worker.closed) {
+      this.dispatcher.release(worker)
+      if (this.#unreaped && this.dispatcher.counts().idle === this.workers.size) this.#reap()
+      // Of a crew that is gone: it answers what it was asked, and nothing more.
+    } else this.#dismiss(worker, 'spare')
   }
 
   #dismiss(worker: Worker, why: 'spare'): void {
@@ -259,21 +248,28 @@ export class Staff {
     this.#options.journal.write(level, text, 'fpm_children_bury')
     if (crash) this.#options.crashed()
     if (this.#closing || crew !== this.#crew) return
-    crew.reap()
+    this.#unreaped = true
+    this.#reap()
     if (!spare) this.#replace(calm || worker.requests > 0)
+  }
+
+  /** The crew is rid of its dead when nobody is at work: who dies while it is at that dies unseen. */
+  #reap(): void {
+    this.#crew?.reap(() => {
+      const calm = this.dispatcher.counts().idle === this.workers.size
+      if (calm) this.#unreaped = false
+      return calm
+    })
   }
 
   /** One that died is replaced, at once unless they die without having done anything. */
   #replace(useful: boolean): void {
     const { budget } = this.#options
-    const now = performance.now()
     if (!useful) {
-      const { delay, memory } = restart(this.#restarts, now)
-      this.#restarts = memory
-      this.#notBefore = now + delay
+      const delay = this.#backOff()
       if (delay > 0) return this.#later(delay)
     }
-    if (now < this.#notBefore) return
+    if (performance.now() < this.#notBefore) return
     if (budget.room === 0) return budget.short()
     void this.#hire('notice').catch(() => {})
   }
@@ -282,9 +278,7 @@ export class Staff {
   #leaderless(crew: Crew): void {
     if (this.#closing || crew !== this.#crew) return this.#bury(crew)
     this.#crew = undefined
-    const { delay, memory } = restart(this.#restarts, performance.now())
-    this.#restarts = memory
-    this.#notBefore = performance.now() + delay
+    const delay = this.#backOff()
     const how = crew.exit?.signal ?? `status ${crew.exit?.code}`
     this.#options.journal.write(
       'warning',

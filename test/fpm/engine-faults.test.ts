@@ -39,7 +39,7 @@ describe.skipIf(!has('php-cgi'))('viaduct fpm under faults', () => {
 
   test('an idle worker that is killed is replaced, and no request is lost', async () => {
     await using fpm = await start('pm = static\npm.max_children = 2')
-    const [victim] = workersOf(fpm.pid)
+    const victim = (await fpm.status()).processes[1]?.pid
     process.kill(victim!, 'SIGKILL')
     const replies = await Promise.all(Array.from({ length: 8 }, () => fpm.ask('ok.php')))
     expect(replies.map((reply) => reply.status)).toEqual(Array.from({ length: 8 }, () => 200))
@@ -48,7 +48,7 @@ describe.skipIf(!has('php-cgi'))('viaduct fpm under faults', () => {
 
   test('a worker that is stopped holds up nobody else', async () => {
     await using fpm = await start('pm = static\npm.max_children = 2\nrequest_terminate_timeout = 1s')
-    const [stuck] = workersOf(fpm.pid)
+    const stuck = (await fpm.status()).processes[1]?.pid
     process.kill(stuck!, 'SIGSTOP')
     const replies = await Promise.all(Array.from({ length: 6 }, () => fpm.ask('ok.php')))
     // The one that it got is given up at its time; all others are answered.

@@ -272,8 +272,15 @@ export function workersOf(pid: number): number[] {
   )
 }
 
+/** Processes of php-cgi that have workers of their own, below a manager. */
+export function leadersOf(pid: number): number[] {
+  return descendants(pid).filter(
+    (each) => commandOf(each).includes('php-cgi') && !commandOf(parentOf(each)).includes('php-cgi') && alive(each),
+  )
+}
+
 export function leaderOf(pid: number): number {
-  const found = descendants(pid).find((each) => commandOf(each).includes('php-cgi') && !commandOf(parentOf(each)).includes('php-cgi'))
+  const [found] = leadersOf(pid)
   if (found === undefined) throw new Error('there is no leader')
   return found
 }
