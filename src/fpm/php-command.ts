@@ -34,6 +34,9 @@ export interface PhpCommand {
   remove(): void
 }
 
+/** Parked children beyond those that the pool may use: see leader.ts. */
+const SPARE = 4
+
 /** These are looked at when PHP starts, and never again; in a section they would be ignored. */
 const AT_START = new Set(['extension', 'zend_extension', 'disable_functions', 'disable_classes'])
 
@@ -46,12 +49,12 @@ export function phpCommand(config: PoolConfig, php: PhpProgram, identity: Identi
   try {
     const chain = [...priority(config), ...limits(config), ...become(config, php, identity)]
     const values = firstOfEach(config.phpValues).flatMap(([name, value]) => ['-d', `${name}=${quoted(value)}`])
-    const args = [...settingsFile(php), ...iniArguments(php, folder), ...values]
+    const args = [...settingsFile(php), ...words(php, folder), ...values]
     return {
       command: [...chain, php.file, ...args] as [string, ...string[]],
       cwd: config.chroot === undefined ? (config.chdir ?? process.cwd()) : '/',
       env: environment(config, identity, master, scan),
-      children: config.pmMaxChildren,
+      children: config.pmMaxChildren + SPARE,
       folders,
       remove,
     }
@@ -64,7 +67,7 @@ export function phpCommand(config: PoolConfig, php: PhpProgram, identity: Identi
 // ---- settings
 
 /** With -n php-cgi reads no other file either: without a php.ini, from a folder that has none, it reads ours. */
-function iniArguments(php: PhpProgram, folder: string | undefined): readonly string[] {
+function words(php: PhpProgram, folder: string | undefined): readonly string[] {
   const { iniArguments: given } = php
   if (folder === undefined || !given.includes('-n')) return given
   return ['-c', folder, ...given.filter((word, at) => word !== '-n' && word !== '-c' && given[at - 1] !== '-c')]
@@ -153,7 +156,7 @@ function environment(
   if (config.listenAllowedClients !== undefined && !config.listen.startsWith('/'))
     env['FCGI_WEB_SERVER_ADDRS'] = config.listenAllowedClients
   if (scan !== undefined) env['PHP_INI_SCAN_DIR'] = scan
-  env['PHP_FCGI_CHILDREN'] = String(config.pmMaxChildren)
+  env['PHP_FCGI_CHILDREN'] = String(config.pmMaxChildren + SPARE)
   env['PHP_FCGI_MAX_REQUESTS'] = String(config.pmMaxRequests)
   return env
 }
