@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { MAIN, Program, alive, ask, until } from '../cli/program.ts'
 import { PYTHON, fixture as python } from '../fixtures/wsgi/open.ts'
-import { has } from '../peers.ts'
+import { has, hasModules } from '../peers.ts'
 import { Browser, hiddenFields } from './peers/browser.ts'
 import { startNginx } from './peers/index.ts'
 import type { Config } from '../../src/config/index.ts'
@@ -26,15 +26,7 @@ const config = (name: string, value: Config): string => {
 }
 
 const hasC = has('gcc') && existsSync('/usr/include/fcgiapp.h')
-const pythonHas = (...modules: string[]): boolean => {
-  try {
-    execFileSync(PYTHON, ['-c', `import ${modules.join(', ')}`], { stdio: 'ignore' })
-    return true
-  } catch {
-    return has(`python3 with ${modules.join(' and ')}`)
-  }
-}
-const available = hasC && has('nginx') && pythonHas('flask', 'django')
+const available = hasC && has('nginx') && hasModules(PYTHON, 'flask', 'django')
 
 const opened: Program[] = []
 afterAll(async () => {
