@@ -48,4 +48,4 @@ export function startHaproxy(options: {
   name?: string
 }): Promise<PortPeer>
 export function startCaddy(options: { folder: string; site: string; config?: string; name?: string }): Promise<PortPeer>
-export function freePort(): Promise<number>
+export function freePort(host?: string): Promise<number>

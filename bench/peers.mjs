@@ -52,12 +52,12 @@ export function temporaryFolder(name = 'viaduct-peer-') {
   return { path, remove: () => rmSync(path, { recursive: true, force: true, maxRetries: 3 }) }
 }
 
-/** A port of 127.0.0.1 that was free a moment ago. For programs that cannot listen on port 0 and say which one they got. */
-export function freePort() {
+/** A port of `host` that was free a moment ago. For programs that cannot listen on port 0 and say which one they got. */
+export function freePort(host = '127.0.0.1') {
   return new Promise((resolve, reject) => {
     const probe = createServer()
     probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
+    probe.listen(0, host, () => {
       const { port } = probe.address()
       probe.close(() => resolve(port))
     })

@@ -128,7 +128,7 @@ describe('the example', () => {
     const socket = join(folder.path, `${name}.sock`)
     const child = spawn('spawn-fcgi', ['-n', '-s', socket, '--', process.execPath, example(name)], { stdio: 'ignore' })
     try {
-      await listens(socket)
+      await listens({ path: socket })
       await using client = fastcgi({ address: { path: socket } })
       const hello = await client(makeRequest({ target: '/' }))
       expect((await core.collect(bodyStream(hello.body))).toString()).toBe(`${name} says hello\n`)

@@ -271,17 +271,19 @@ export function ask(port: number, path: string, asked: Asked = {}): Promise<Got>
   })
 }
 
-/** Waits until somebody listens on this unix socket: its file is there a moment before. */
-export async function listens(path: string): Promise<void> {
+/** Waits until somebody listens there: the file of a unix socket is there a moment before. */
+export async function listens(address: Address): Promise<void> {
   for (const deadline = performance.now() + 5000; ;) {
     const answered = await new Promise<boolean>((resolve) => {
-      const socket = connect(path)
-      socket.once('connect', () => resolve(true))
+      const socket = connect(address)
+      socket.once('connect', () => {
+        socket.destroy()
+        resolve(true)
+      })
       socket.once('error', () => resolve(false))
-      socket.once('connect', () => socket.destroy())
     })
     if (answered) return
-    if (performance.now() > deadline) throw new Error(`nobody listens on ${path}`)
+    if (performance.now() > deadline) throw new Error(`nobody listens on ${JSON.stringify(address)}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }

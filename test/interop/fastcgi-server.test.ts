@@ -38,7 +38,7 @@ import {
 } from './fastcgi-server-fronts.ts'
 import type { Asked, Behaviour, Front, Got, WebServerPeer } from './fastcgi-server-fronts.ts'
 import { openMatrix } from './matrix.ts'
-import { startLighttpd, temporaryFolder } from './peers/index.ts'
+import { freePort, startLighttpd, temporaryFolder } from './peers/index.ts'
 
 const matrix = openMatrix({
   section: 'Our server behind web servers',
@@ -789,7 +789,7 @@ describe.skipIf(!has('gcc'))('a client in C', () => {
 // ---- programs that are started
 
 const answers = async (path: string): Promise<void> => {
-  await listens(path)
+  await listens({ path })
   await using client = fastcgi({ address: { path } })
   const response = await client(makeRequest({ target: '/echo', method: 'POST', body: pattern(100_000) }))
   expect(Buffer.from(response.body as Uint8Array).toString()).toBe('POST 100000')
@@ -809,6 +809,27 @@ describe('a program that inherits its listening socket', () => {
     const child = spawn('spawn-fcgi', ['-n', '-s', path, '--', process.execPath, program], { stdio: 'ignore' })
     try {
       await answers(path)
+    } finally {
+      await stops(child)
+    }
+  })
+
+  test.skipIf(!has('spawn-fcgi')).each([
+    ['127.0.0.1', undefined, true],
+    ['127.0.0.1', '192.0.2.1, 127.0.0.1', true],
+    ['127.0.0.1', '127.0.0.2', false],
+    ['::1', '::1', true],
+    ['::1', '127.0.0.1,1::1', false],
+  ])('from spawn-fcgi, at %s with FCGI_WEB_SERVER_ADDRS %j: %s', async (host, allowed, taken) => {
+    const port = await freePort(host)
+    const env = { PATH: process.env['PATH'], ...(allowed !== undefined && { FCGI_WEB_SERVER_ADDRS: allowed }) }
+    const child = spawn('spawn-fcgi', ['-n', '-a', host, '-p', String(port), '--', process.execPath, program], { stdio: 'ignore', env })
+    try {
+      await listens({ host, port })
+      await using client = fastcgi({ address: { host, port } })
+      const response = Promise.resolve(client(makeRequest({ target: '/' })))
+      if (taken) expect((await response).status).toBe(200)
+      else await expect(response).rejects.toMatchObject({ status: 502 })
     } finally {
       await stops(child)
     }
