@@ -54,6 +54,8 @@ function readWanted(parsed: Parsed): Wanted {
   if (file === undefined) throw new UsageError('a file is missing: viaduct show site.fcgicap')
   const which = parsed.values.get('body')?.[0]
   const body = which === undefined ? undefined : parseChoice(which, ['request', 'answer'] as const, '--body')
+  const ways = ['records', 'json', 'body'].filter((name) => parsed.values.has(name))
+  if (ways.length > 1) throw new UsageError(`--${ways[0]} and --${ways[1]} exclude each other`)
   if (body !== undefined && numbers.length !== 1) throw new UsageError('--body is of one request: viaduct show FILE 3 --body answer')
   return {
     file,

@@ -42,11 +42,11 @@ export async function capture(parsed: Parsed, earlySignals: () => NodeJS.Signals
   }
   announce(options, running, say)
   const result = await new Promise<Awaited<ReturnType<Capture['close']>>>((resolve) => {
-    let asked = false
+    let asked = 0
     onStop(earlySignals, () => {
-      if (asked) process.exit(1)
-      asked = true
-      say('stopping: what runs has five seconds; once more stops at once')
+      if (++asked === 1) say('stopping: what runs has five seconds; once more stops at once')
+      // Should even the end of the file not come.
+      if (asked > 2) process.exit(1)
       void running.close(GRACE).then(resolve)
     })
   })

@@ -106,6 +106,11 @@ describe('a mistake in the command line is named', () => {
       'the number of a request: expected a whole number from 1',
     )
     await expect(show({ values: new Map([['body', ['answer']]]), rest: ['f'] }, none)).rejects.toThrow('--body is of one request')
+    const two = new Map([
+      ['json', ['']],
+      ['records', ['']],
+    ])
+    await expect(show({ values: two, rest: ['f'] }, none)).rejects.toThrow('--records and --json exclude each other')
   })
 })
 

@@ -325,6 +325,16 @@ describe('the end', () => {
     expect(await result).toMatchObject({ connections: 2, requests: 1, failed: false })
   })
 
+  test('comes at once when it is asked for again', async () => {
+    await start()
+    const { client, app } = await open()
+    client.write(asked)
+    await take(app, asked.length)
+    const first = capture.close(600_000)
+    expect(await capture.close()).toBe(await first)
+    expect((await frames()).at(-1)).toMatchObject({ kind: 'finish', reason: 'stopped' })
+  })
+
   test('comes after the grace all the same', async () => {
     await start()
     const { client, app } = await open()

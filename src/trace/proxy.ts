@@ -57,7 +57,7 @@ export interface CaptureResult {
 
 export interface Capture {
   readonly address: Address
-  /** Takes no connection any more, gives running requests `grace` milliseconds (default 0), and ends the file in order. Idempotent. */
+  /** Takes no connection any more, gives running requests `grace` milliseconds (default 0), and ends the file in order. Called again, the grace is over. */
   close(grace?: number): Promise<CaptureResult>
 }
 
@@ -78,7 +78,13 @@ export async function startCapture(options: CaptureOptions): Promise<Capture> {
       for (const link of recorder.links) link.cut(STOPPED)
       return recorder.finish()
     }
-    return { address: listener.address, close: (grace = 0) => (closing ??= close(grace)) }
+    return {
+      address: listener.address,
+      close: (grace = 0) => {
+        if (closing !== undefined) recorder.hurry()
+        return (closing ??= close(grace))
+      },
+    }
   } catch (error) {
     await recorder.finish()
     // Nothing is in it, and it would be in the way of the next attempt.
@@ -95,6 +101,8 @@ class Recorder implements LinkOwner {
   readonly links = new Set<Link>()
   /** Called when a request or a connection is over. */
   lull: (() => void) | undefined
+  #hurried = false
+  #settle: (() => void) | undefined
   #writer!: CaptureWriter
   readonly #origin = performance.now()
   #connections = 0
@@ -157,19 +165,28 @@ class Recorder implements LinkOwner {
     return this.#writer.write(frame)
   }
 
-  /** Resolves when every connection is over, or after `grace` milliseconds. */
+  /** Resolves when every connection is over, after `grace` milliseconds, or when somebody is in a hurry. */
   settled(grace: number): Promise<void> {
+    if (this.#hurried) return Promise.resolve()
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, grace)
-      this.lull = () => {
-        // A kept connection without a request waits for one that will not come.
-        for (const link of this.links) if (!link.busy) link.finish()
-        if (this.links.size > 0) return
+      this.#settle = () => {
         clearTimeout(timer)
         resolve()
       }
+      this.lull = () => {
+        // A kept connection without a request waits for one that will not come.
+        for (const link of this.links) if (!link.busy) link.finish()
+        if (this.links.size === 0) this.#settle?.()
+      }
       this.lull()
     })
+  }
+
+  /** Ends the time that running requests have got. */
+  hurry(): void {
+    this.#hurried = true
+    this.#settle?.()
   }
 
   async finish(): Promise<CaptureResult> {
