@@ -39,6 +39,11 @@ function install({ cert, key }: MadeCertificate): void {
   }
 }
 
+const checked = async (...args: string[]): Promise<{ code: number | null; out: string }> => {
+  const program = viaduct(['check', ...args])
+  return { code: (await program.exited).code, out: program.out }
+}
+
 interface Serving {
   readonly program: Program
   /** The first https address, and the first of plain HTTP. */
@@ -46,9 +51,14 @@ interface Serving {
   readonly plain: string | undefined
 }
 
-async function serving(...args: string[]): Promise<Serving> {
-  const program = new Program([MAIN, 'serve', ...args], { NO_COLOR: '1' }, folder)
+function viaduct(args: readonly string[], env: NodeJS.ProcessEnv = {}): Program {
+  const program = new Program([MAIN, ...args], { NO_COLOR: '1', ...env }, folder)
   programs.push(program)
+  return program
+}
+
+async function serving(...args: string[]): Promise<Serving> {
+  const program = viaduct(['serve', ...args])
   const url = (await program.said(/(https:\/\/[^/"]+)\//))[1]!
   return { program, url, plain: /(http:\/\/[^/"]+)\//.exec(program.err)?.[1] }
 }
@@ -108,13 +118,22 @@ describe.skipIf(!has('openssl', 'curl'))('viaduct serve with TLS', () => {
 
   test('--print-config shows it, and that configuration serves the same', async () => {
     const options = ['site', '--listen', '127.0.0.1:0', '--tls-cert', 'site.crt', '--tls-key', 'site.key']
-    const program = new Program([MAIN, 'serve', ...options, '--print-config'], {}, folder)
-    programs.push(program)
+    const program = viaduct(['serve', ...options, '--print-config'])
     expect(await program.exited).toEqual({ code: 0, signal: null })
     put('printed.json', program.out)
     const { url } = await serving('-c', 'printed.json')
     expect((await ask(url, '/')).body).toBe('<p>hello</p>')
     expect(await shown(url)).toBe('one.example')
+  })
+
+  test('HOST and PORT count, and a key that does not fit is told before anything is served', async () => {
+    const program = viaduct(['serve', 'site', '--tls-cert', 'site.crt', '--tls-key', 'site.key'], { HOST: '127.0.0.2', PORT: '0' })
+    const url = (await program.said(/(https:\/\/127\.0\.0\.2:\d+)\//))[1]!
+    expect((await ask(url, '/')).status).toBe(200)
+    const wrong = viaduct(['serve', 'site', '--listen', '127.0.0.1:0', '--tls-cert', 'site.crt', '--tls-key', two.key])
+    expect((await wrong.exited).code).toBe(1)
+    expect(wrong.err).toContain(`the key ${two.key} does not belong to the certificate ${folder}/site.crt`)
+    expect(wrong.err).not.toContain('viaduct serves')
   })
 
   test('check shows each certificate, and warns of what clients will refuse', async () => {
@@ -124,11 +143,6 @@ describe.skipIf(!has('openssl', 'curl'))('viaduct serve with TLS', () => {
       { listen: '127.0.0.1:8080', redirect: 'https' },
     ]
     put('viaduct.config.json', config('', { listeners }))
-    const checked = async (...args: string[]): Promise<{ code: number | null; out: string }> => {
-      const program = new Program([MAIN, 'check', ...args], { NO_COLOR: '1' }, folder)
-      programs.push(program)
-      return { code: (await program.exited).code, out: program.out }
-    }
     const { code, out } = await checked()
     expect(code).toBe(0)
     for (const text of [
