@@ -34,7 +34,7 @@ export interface FastCgiOptions {
   readonly connectTimeout?: number
   /** Milliseconds an unused connection is kept. Default 15,000. */
   readonly idleTimeout?: number
-  /** Use connections for more than one request. Default true. */
+  /** Use connections for more than one request. Default true; false for a filter, for libfcgi closes when one leaves its file unread. */
   readonly keep?: boolean
   /**
    * How often a request that failed is tried again: only before any byte of an answer, and only if its method is idempotent or

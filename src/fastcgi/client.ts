@@ -91,7 +91,8 @@ export class Client implements UpstreamsOwner {
     this.drain = { bytes: this.limits.drainBytes, time: this.limits.drainTime }
     this.role = options.role ?? Role.Responder
     this.filters = this.role === Role.Filter
-    this.keep = options.keep ?? true
+    // libfcgi closes the connection, after its answer, when a filter leaves its file unread; and a file is not sent a second time.
+    this.keep = options.keep ?? (!this.filters || (options.multiplex ?? false) !== false)
     this.retries = options.retries ?? (options.upstreams === undefined ? 1 : 2)
     this.onCut = options.onCut ?? 'close'
     this.localRedirects = options.localRedirects ?? false
