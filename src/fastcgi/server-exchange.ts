@@ -15,12 +15,10 @@ import { answerEnd, textRecords, writeStdout } from './server-records.ts'
 import { ServerRequest } from './server-request.ts'
 import { drop, sendAnswer } from './server-send.ts'
 import type { BodySender, Outlet } from './server-send.ts'
+import { RequestErrors } from './server-stderr.ts'
 import { readFacts, withoutBody } from './server-variables.ts'
 import type { Facts } from './server-variables.ts'
 import type { ServerConnection } from './server-connection.ts'
-
-/** Bytes of STDERR that one request may send. Beyond, lines go to the log only. */
-const STDERR_LIMIT = 65_536
 
 /** An answer that waits, or the reason why there is none. */
 interface Held {
@@ -58,7 +56,7 @@ export class ServerExchange implements Outlet {
   /** The connection has forgotten it. */
   #left = false
   #headSent = false
-  #stderr = 0
+  #errors: RequestErrors | undefined
 
   constructor(connection: ServerConnection, id: number, { role, keep }: BeginRequest, application: Application) {
     this.connection = connection
@@ -246,16 +244,7 @@ export class ServerExchange implements Outlet {
   }
 
   get errors(): ErrorStream {
-    return { write: (text) => this.#complain(text) }
-  }
-
-  /** As UTF-8, at once: whoever reads an error log wants to know before the answer is over. */
-  #complain(text: string): void {
-    const line = Buffer.from(text, 'utf8').toString('latin1')
-    if (line === '') return
-    this.#stderr += line.length
-    if (this.outcome === undefined && this.#stderr <= STDERR_LIMIT) this.connection.write(textRecords(Type.Stderr, this.id, line))
-    else this.connection.door.log.warn({ method: this.facts?.method, target: this.facts?.target }, text.trimEnd())
+    return (this.#errors ??= new RequestErrors(this))
   }
 
   // ---- what goes
