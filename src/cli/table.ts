@@ -40,8 +40,8 @@ export function table(entries: readonly PlanEntry[], c: Colours): string {
 
 /** How many workers there are, or what is to be known of what nothing runs. */
 function lastCell({ interpreter, workers, upTo, missing, note }: PlanEntry): string {
-  if (interpreter === undefined) return note ?? ''
-  if (workers === undefined || missing !== undefined) return ''
+  if (missing !== undefined) return ''
+  if (workers === undefined) return interpreter === undefined ? (note ?? '') : ''
   return `${upTo === true ? 'up to ' : ''}${workers} worker${workers === 1 ? '' : 's'}`
 }
 
