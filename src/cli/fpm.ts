@@ -1,7 +1,7 @@
 // `viaduct fpm`: php-fpm's command line, in the foreground or as a daemon.
 
 import { spawn } from 'node:child_process'
-import { openSync } from 'node:fs'
+import { openSync, writeSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe } from '../core/index.ts'
 import { EXIT_CONFIG, EXIT_OK, EXIT_SOFTWARE, MainLog, face, iniArguments, runMaster, systemHost, usesErrorLog } from '../fpm/index.ts'
@@ -11,13 +11,19 @@ import { installSignals } from '../process/index.ts'
 
 /** Set for the copy of itself that a daemon is. */
 const DAEMON = 'VIADUCT_FPM_DAEMON'
+/** Where that copy says what whoever started it should see, until it serves. */
+const CALLER = 3
 
 /** Runs `viaduct fpm` with these words; resolves with the exit code, which is php-fpm's. */
 export async function fpm(args: readonly string[], earlySignals: () => NodeJS.Signals[]): Promise<number> {
   const signals = installSignals(earlySignals)
+  const daemon = process.env[DAEMON] !== undefined
+  // With clear_env = no scripts would see it.
+  delete process.env[DAEMON]
+  const complain = daemon ? tellCaller : (text: string | Uint8Array): void => void process.stderr.write(text)
   try {
     const { words, phpCgi } = ownOptions(args)
-    const log = new MainLog()
+    const log = daemon ? new MainLog(tellCaller) : new MainLog()
     const find = (): string => {
       const file = phpCgi ?? findPhpCgi()
       if (file === undefined) throw new Error(`fpm: no php-cgi was found; name one with --php-cgi, or: ${PHP_INSTALL}`)
@@ -36,14 +42,13 @@ export async function fpm(args: readonly string[], earlySignals: () => NodeJS.Si
         terminal,
         silent,
         print: (text) => void process.stdout.write(text),
-        printError: (text) => void process.stderr.write(text),
+        printError: complain,
       })
     }
-    const daemon = process.env[DAEMON] !== undefined
     const faced = await read(log, daemon)
     if ('exit' in faced) return faced.exit
     const { config, invocation } = faced
-    if (config.global.daemonize && !daemon) return await daemonize(args)
+    if (config.global.daemonize && !daemon) return await daemonize(args, config)
     const php = await phpVersion(find())
     const logUsed = usesErrorLog({ daemonize: config.global.daemonize, terminal, forceStderr: invocation.forceStderr })
     return await runMaster({
@@ -64,7 +69,7 @@ export async function fpm(args: readonly string[], earlySignals: () => NodeJS.Si
       },
     })
   } catch (error) {
-    process.stderr.write(`viaduct: ${describe(error)}\n`)
+    complain(`viaduct: ${describe(error)}\n`)
     return EXIT_CONFIG
   } finally {
     signals.close()
@@ -95,16 +100,29 @@ function frontEntry(): string {
   return self.replace(/fpm(\.[jt]s)$/, 'fpm-front$1')
 }
 
-/** Node cannot fork: a daemon is a copy of this program in a session of its own, and we wait until it serves. */
-function daemonize(args: readonly string[]): Promise<number> {
+/** It may have gone. */
+function tellCaller(text: string | Uint8Array): void {
+  try {
+    writeSync(CALLER, typeof text === 'string' ? Buffer.from(text) : text)
+  } catch {
+    // Nobody waits for it any more.
+  }
+}
+
+/**
+ * Node cannot fork: a daemon is a copy of this program in a session of its own, and we wait until it serves. It keeps nothing of ours open,
+ * or whoever reads what we print would wait for ever; what goes to its standard error by mistake is in the log.
+ */
+function daemonize(args: readonly string[], { global }: FpmConfig): Promise<number> {
   const nowhere = openSync('/dev/null', 'r+')
+  const stderr = global.errorLog.toLowerCase() === 'syslog' ? nowhere : openSync(global.errorLog, 'a', 0o600)
   const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, 'fpm', ...args], {
     cwd: process.cwd(),
     env: { ...process.env, [DAEMON]: '1' },
     detached: true,
-    // What it has to say before it serves is for whoever started it.
-    stdio: [nowhere, nowhere, 'inherit', 'ipc'],
+    stdio: [nowhere, nowhere, stderr, 'pipe', 'ipc'],
   })
+  child.stdio[CALLER]!.on('data', (said: Buffer) => process.stderr.write(said))
   return new Promise((resolve) => {
     child.once('message', () => {
       child.disconnect()
@@ -112,6 +130,11 @@ function daemonize(args: readonly string[]): Promise<number> {
       resolve(EXIT_OK)
     })
     child.once('error', () => resolve(EXIT_SOFTWARE))
-    child.once('exit', (code) => resolve(code ?? EXIT_SOFTWARE))
+    // What it said last may still be on its way; a front that goes later keeps that way open, and is not waited for.
+    child.once('exit', () => {
+      const end = (): void => resolve(EXIT_SOFTWARE)
+      child.once('close', end)
+      setTimeout(end, 1000)
+    })
   })
 }

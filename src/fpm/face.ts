@@ -9,7 +9,7 @@ import { PREFIX } from './config/paths.ts'
 import { phpInformation } from './information.ts'
 import type { MainLog } from './log/main-log.ts'
 import { usesErrorLog } from './log/main-log.ts'
-import { EXIT_CONFIG, EXIT_OK, EXIT_USAGE, parseCommandLine, usage } from './options.ts'
+import { EXIT_CONFIG, EXIT_OK, EXIT_SOFTWARE, EXIT_USAGE, parseCommandLine, usage } from './options.ts'
 
 export interface FaceOptions {
   /** How it was called, for the usage: `viaduct fpm`. */
@@ -66,5 +66,6 @@ export async function face(options: FaceOptions): Promise<Faced> {
   if (config !== undefined && invocation.test === 0 && checkStart(config, host, invocation.allowRoot)) return { invocation, config, host }
   if (config !== undefined && invocation.test > 0 && testConfig(config, invocation.test, host)) return { exit: EXIT_OK }
   initializationFailed(host)
-  return { exit: EXIT_CONFIG }
+  // php-fpm has gone to the background by then, and who waits for it knows only that it has failed.
+  return { exit: config?.global.daemonize === true && invocation.test === 0 ? EXIT_SOFTWARE : EXIT_CONFIG }
 }
