@@ -73,15 +73,35 @@ function checkRoute(route: Route, at: Path, applications: Readonly<Record<string
   }
   if (route.application !== undefined) checkName(route.application, at, applications, tell)
   else {
+    for (const role of ROLES) if (route[role] !== undefined) tell(mistake([...at, role], 'an "application" beside it', 'none'))
     if (route.tryFiles !== undefined) tell(mistake([...at, 'tryFiles'], 'an "application" beside it, whose files they are', 'none'))
     if (route.mount !== undefined) tell(mistake([...at, 'mount'], 'an "application" beside it', 'none'))
   }
+  checkRoles(route, at, applications, tell)
   const known = [...ALWAYS, ...patterns]
   if (route.rewrite !== undefined) checkTemplate(route.rewrite, compileRewrite(route.rewrite).names, known, [...at, 'rewrite'], tell)
   for (const [i, each] of (route.tryFiles ?? []).entries())
     checkTemplate(each, compileTemplate(each).names, known, [...at, 'tryFiles', i], tell)
   if (route.redirect !== undefined) checkRedirect(route.redirect, known, at, tell)
   if (typeof route.respond === 'object') checkFields(route.respond.headers ?? {}, [...at, 'respond', 'headers'], tell)
+}
+
+const ROLES = ['authorizer', 'filter'] as const
+
+/** Who stands before or behind an application, or answers, has to have the role for it. */
+function checkRoles(route: Route, at: Path, applications: Readonly<Record<string, unknown>>, tell: Tell): void {
+  for (const member of ['application', ...ROLES] as const) {
+    const name = route[member]
+    if (name === undefined) continue
+    const { kind, role = 'responder' } = (applications[name] ?? {}) as { readonly kind?: string; readonly role?: string }
+    const wanted = member === 'application' ? 'responder' : member
+    if (kind === undefined) {
+      if (member !== 'application') tell(mistake([...at, member], 'the name of an application', JSON.stringify(name)))
+    } else if (role !== wanted || (kind !== 'fastcgi' && wanted !== 'responder')) {
+      const expected = wanted === 'responder' ? 'an application that answers' : `an application of kind "fastcgi" with "role": "${wanted}"`
+      tell(mistake([...at, member], expected, `${JSON.stringify(name)}, of kind "${kind}" with role "${role}"`))
+    }
+  }
 }
 
 function listOf<T>(value: T | readonly T[] | undefined): readonly T[] {

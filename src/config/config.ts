@@ -556,8 +556,103 @@ export interface FcgiProgramApplication {
 
 export interface FastcgiApplication {
   readonly kind: 'fastcgi'
-  /** Where it listens: `HOST:PORT` or `unix:/path`. */
-  readonly address: string
+  /** Where it listens: an address such as "127.0.0.1:9000", "unix:/run/app.sock", "fastcgis://php:9001" or "fastcgi+srv://_fcgi._tcp.example.org". */
+  readonly address?: string
+  /** Several hosts of the same application, in place of `address`. */
+  readonly upstreams?: readonly (
+    | string
+    | {
+        /** an address such as "127.0.0.1:9000", "unix:/run/app.sock", "fastcgis://php:9001" or "fastcgi+srv://_fcgi._tcp.example.org". */
+        readonly address: string
+        /** Its share beside the others. Default: 1. */
+        readonly weight?: number
+        /** Asked only while none of the others is up. Default: false. */
+        readonly backup?: boolean
+        /** In place of the application's. */
+        readonly connections?: number
+      }
+  )[]
+  /** Which of several hosts gets the next request. By a cookie or a variable: requests with the same value go to the same host. Default: "round-robin". */
+  readonly balance?:
+    | 'round-robin'
+    | 'least-connections'
+    | 'two-choices'
+    | 'first'
+    | {
+        /** Its name. */
+        readonly cookie: string
+      }
+    | {
+        /** Its name. */
+        readonly variable: string
+      }
+  /** When one of several hosts is left alone, and when it is tried again. */
+  readonly health?: {
+    /** So many failures within `window` eject a host; 0: failures never do. Default: 3. */
+    readonly failures?: number
+    /** See `failures`. Default: "10s". */
+    readonly window?: Duration
+    /** How long it is left alone the first time; twice as long each time after. Default: "5s". */
+    readonly ejection?: Duration
+    /** At most. Default: "60s". */
+    readonly longest?: Duration
+    /** How long a host that is back, or new, takes to come to its whole share. Default: 0. */
+    readonly slowStart?: Duration
+    /** Ask each host again and again; then only this brings one back. Default: requests alone tell. */
+    readonly check?: {
+      /** SCRIPT_NAME and REQUEST_URI of the request: php-fpm answers its `ping.path`. Default: "/ping". */
+      readonly path?: string
+      /** The status of a host that is well, or the first and the last of a range. Default: [200,399]. */
+      readonly status?: number | readonly undefined[]
+      /** Between two checks of a host. Default: "5s". */
+      readonly interval?: Duration
+      /** For one. That all workers are busy is no illness: give it time. Default: "2s". */
+      readonly timeout?: Duration
+      /** Checks in a row that bring a host back. Default: 2. */
+      readonly rise?: number
+      /** Checks in a row that eject it. Default: 3. */
+      readonly fall?: number
+    }
+  }
+  /** Ask DNS again and again for the hosts behind names: each address is a host of its own. `fastcgi+srv://` names are always asked for. */
+  readonly resolve?: {
+    /** Between two times. Default: "30s". */
+    readonly interval?: Duration
+    /** Name servers. Default: the system's. */
+    readonly servers?: readonly string[]
+  }
+  /** For `fastcgis://` addresses. Its certificate is always verified. */
+  readonly tls?: {
+    /** PEM of the authorities that may have signed its certificate. Default: those that Node trusts. */
+    readonly ca?: string | readonly string[]
+    /** PEM of the certificate that we show, if it asks for one. */
+    readonly cert?: string
+    /** PEM of its key. */
+    readonly key?: string
+    /** Of the key. */
+    readonly passphrase?: Secret
+    /** The name that its certificate must have. Default: the host of the address. */
+    readonly serverName?: string
+  }
+  /** Several requests at a time on a connection. Default: false. */
+  readonly multiplex?:
+    | boolean
+    | {
+        /** Only where the application says that it can (FCGI_MPXS_CONNS). Default: false. */
+        readonly ask?: boolean
+        /** Requests at a time on one connection. Default: 100. */
+        readonly requests?: number
+        /** How much of an answer may wait in memory for its reader. Default: "256K". */
+        readonly memory?: Size
+        /** And how much more in a file; then it is cut. Default: "64M". */
+        readonly file?: Size
+        /** Where such files go. */
+        readonly directory?: string
+      }
+  /** How often a request that failed is tried again. Only what cannot happen twice by it. Default: 1; 2 with several hosts. */
+  readonly retries?: number
+  /** `authorizer`, `filter`: not an answer of its own, but what routes name as `authorizer` or `filter`. Default: "responder". */
+  readonly role?: 'responder' | 'authorizer' | 'filter'
   /** A folder of scripts that both sides see: files are looked up here, and the application is told which one it is. */
   readonly root?: string
   /** The same, for an application that sees other files than we do: nothing is looked up, SCRIPT_FILENAME is this and the path. */
@@ -584,6 +679,8 @@ export interface FastcgiApplication {
   readonly idleTimeout?: Duration
   /** `spool`: a request body is whole before a connection is taken. `stream`: it is sent as it comes. Default: "spool". */
   readonly body?: 'spool' | 'stream'
+  /** Only for php-fpm on this machine under our own user: a large body is not sent but read by PHP from its file (REQUEST_BODY_FILE). Default: false. */
+  readonly requestBodyFile?: boolean
   /** When a client leaves: close the connection, or read the answer to its end to keep it. Default: "close". */
   readonly onCut?: 'close' | 'drain'
   /** A `Location: /path` alone is answered by the site itself, not sent to the client. Default: false. */
@@ -635,6 +732,10 @@ export interface Route {
   readonly application?: string
   /** With an application and a path `/blog/*`: the folder moves from the path to SCRIPT_NAME, and the application sees what is below it. false: it sees the whole path. Default: true. */
   readonly mount?: boolean
+  /** With an application: this one, of kind `fastcgi` with `"role": "authorizer"`, is asked first; only its 200 lets a request through. */
+  readonly authorizer?: string
+  /** With an application: this one, of kind `fastcgi` with `"role": "filter"`, answers with what it makes of the files. */
+  readonly filter?: string
   /** Answer: send the client elsewhere. A query is kept unless `to` has one. */
   readonly redirect?:
     | string

@@ -187,6 +187,9 @@ class Telling {
         continue
       }
       this.#step(route.at, true, whyTaken(route, current, found.request))
+      if (route.authorizer !== undefined)
+        this.#step(route.at, true, `asks "${route.authorizer}" first: only its 200 lets the request through`)
+      if (route.filter !== undefined) this.#step(route.at, true, `"${route.filter}" answers with what it makes of the file`)
       if (rule.answer === undefined) current = found.request
       else if (route.application !== undefined) return this.#application(route.application, found.request)
       else return this.#answered(fixedAnswer(route, rule.answer(found.request, found.captures) as GatewayResponse))

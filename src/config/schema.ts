@@ -126,6 +126,14 @@ const route = (): z.ZodType =>
         'false: it sees the whole path.',
       true,
     ),
+    authorizer: may(
+      text('the name of an application'),
+      'With an application: this one, of kind `fastcgi` with `"role": "authorizer"`, is asked first; only its 200 lets a request through.',
+    ),
+    filter: may(
+      text('the name of an application'),
+      'With an application: this one, of kind `fastcgi` with `"role": "filter"`, answers with what it makes of the files.',
+    ),
     redirect: may(redirect(), 'Answer: send the client elsewhere. A query is kept unless `to` has one.'),
     respond: may(respond(), 'Answer: this, as it is.'),
   })

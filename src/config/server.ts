@@ -16,6 +16,7 @@ import {
   xSendfile,
 } from '../middleware/index.ts'
 import { redirectToHttps } from '../http/index.ts'
+import { authorizer, filter } from '../fastcgi/index.ts'
 import { openSpawner } from '../process/index.ts'
 import { Files, Root } from '../static/index.ts'
 import { fileProbe } from './file-probe.ts'
@@ -163,7 +164,14 @@ function existsIn({ kind, plan }: ApplicationPlan): Exists {
 }
 
 function answerOf(route: Route, applications: ReadonlyMap<string, Application>): RouteRule['answer'] {
-  if (route.application !== undefined) return applications.get(route.application)!
+  if (route.application !== undefined) {
+    const around: Middleware[] = []
+    // From the outside in: who may not see a file does not see it filtered.
+    if (route.authorizer !== undefined) around.push(authorizer(applications.get(route.authorizer)!))
+    if (route.filter !== undefined) around.push(filter(applications.get(route.filter)!))
+    const application = applications.get(route.application)!
+    return around.length === 0 ? application : compose(application, ...around)
+  }
   if (route.redirect !== undefined) {
     const { redirect } = route
     return typeof redirect === 'string' ? compileRedirect(redirect, 302) : compileRedirect(redirect.to, redirect.status ?? 302)

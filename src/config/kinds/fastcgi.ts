@@ -1,23 +1,24 @@
 // `fastcgi`: an application that somebody else started, at the other end of a socket: php-fpm, or any FastCGI program.
 
 import { derive, enumerate, toByteString } from '../../core/index.ts'
-import { fastcgi, parseAddress } from '../../fastcgi/index.ts'
+import { fastcgi } from '../../fastcgi/index.ts'
 import { hasExtension } from '../../php/index.ts'
 import { EXTENSIONS } from '../describe.ts'
 import { maskSecret, readSecrets } from '../secrets.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
-import { choice, duration, group, limits, list, may, milliseconds, must, record, secret, text, whole, yes, zod } from '../values.ts'
+import { choice, duration, group, limits, list, may, milliseconds, record, secret, text, whole, yes, zod } from '../values.ts'
+import { describeHosts, hostMembers, hostOptions, hostsText } from './fastcgi-hosts.ts'
 import { silent } from './kind.ts'
 import type { Backend, ByteString, GatewayRequest, Log } from '../../core/index.ts'
 import type { FastCgiLimits } from '../../fastcgi/index.ts'
 import type { SiteParts } from '../site.ts'
 import type { Duration, LimitsGroup, Secret } from '../values.ts'
+import type { HostsSettings } from './fastcgi-hosts.ts'
 import type { Kind } from './kind.ts'
 
-interface UpstreamSettings {
+interface UpstreamSettings extends HostsSettings {
   readonly kind: 'fastcgi'
-  readonly address: string
   readonly root?: string
   readonly documentRoot?: string
   readonly script?: string
@@ -31,6 +32,7 @@ interface UpstreamSettings {
   readonly connectTimeout?: Duration
   readonly idleTimeout?: Duration
   readonly body?: 'spool' | 'stream'
+  readonly requestBodyFile?: boolean
   readonly onCut?: 'close' | 'drain'
   readonly localRedirects?: boolean
   readonly variables?: Readonly<Record<string, Secret>>
@@ -57,7 +59,7 @@ export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
   schema: () =>
     group({
       kind: zod().literal('fastcgi'),
-      address: must(text('an address such as "127.0.0.1:9000" or "unix:/run/app.sock"'), 'Where it listens: `HOST:PORT` or `unix:/path`.'),
+      ...hostMembers(),
       root: may(
         text('the path of a folder'),
         'A folder of scripts that both sides see: files are looked up here, and the application is told which one it is.',
@@ -81,6 +83,11 @@ export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
         '`spool`: a request body is whole before a connection is taken. `stream`: it is sent as it comes.',
         'spool',
       ),
+      requestBodyFile: may(
+        yes(),
+        'Only for php-fpm on this machine under our own user: a large body is not sent but read by PHP from its file (REQUEST_BODY_FILE).',
+        false,
+      ),
       onCut: may(
         choice('close', 'drain'),
         'When a client leaves: close the connection, or read the answer to its end to keep it.',
@@ -92,12 +99,8 @@ export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
     }),
 
   describe(settings, scope) {
-    const { kind: _, ...plan } = settings
-    try {
-      parseAddress(settings.address)
-    } catch {
-      scope.problem('address', 'an address such as "127.0.0.1:9000" or "unix:/run/app.sock"', JSON.stringify(settings.address))
-    }
+    const { kind: _, ...given } = settings
+    const plan = describeHosts(given, scope)
     const ways = (['root', 'documentRoot', 'script'] as const).filter((each) => settings[each] !== undefined)
     if (ways.length > 1 && ways.includes('root')) scope.problem('', 'one of "root", "documentRoot" and "script"', ways.join(' and '))
     const described = {
@@ -106,7 +109,7 @@ export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
       ...(plan.root !== undefined && { root: scope.folder('root', plan.root) }),
       ...(plan.variables !== undefined && { variables: scope.secrets('variables', plan.variables) }),
     }
-    return Promise.resolve({ plan: described, entries: [{ path: plan.root ?? '/', kind: 'fastcgi', interpreter: plan.address }] })
+    return Promise.resolve({ plan: described, entries: [{ path: plan.root ?? '/', kind: 'fastcgi', interpreter: hostsText(plan) }] })
   },
 
   build(plan, scope) {
@@ -115,10 +118,10 @@ export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
   },
 
   async explain(plan, request) {
-    const what = `the FastCGI application at ${plan.address}`
+    const what = `the FastCGI application at ${hostsText(plan)}`
     if (plan.root === undefined) {
       const asked = mapped(plan, request)
-      return { what, program: plan.address, why: ['everything that comes here goes to it'], variables: variablesOf(plan, asked) }
+      return { what, program: hostsText(plan), why: ['everything that comes here goes to it'], variables: variablesOf(plan, asked) }
     }
     const sought = await seek(partsOf(plan, plan.root, silent), request)
     return tellSought(sought, { php: what, cgi: '' }, (_, each) => variablesOf(plan, each))
@@ -134,7 +137,7 @@ export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
 function connected(plan: UpstreamPlan, log: Log): Backend {
   const { queueTimeout, connectTimeout, idleTimeout, variables } = plan
   return fastcgi({
-    address: plan.address,
+    ...hostOptions(plan),
     log,
     limits: LIMITS.read(plan.limits),
     variables: Object.fromEntries(Object.entries(readSecrets(variables)).map(([name, value]) => [name, toByteString(value)])),
@@ -147,6 +150,7 @@ function connected(plan: UpstreamPlan, log: Log): Backend {
     ...(connectTimeout !== undefined && { connectTimeout: milliseconds(connectTimeout) }),
     ...(idleTimeout !== undefined && { idleTimeout: milliseconds(idleTimeout) }),
     ...(plan.body !== undefined && { body: plan.body }),
+    ...(plan.requestBodyFile !== undefined && { requestBodyFile: plan.requestBodyFile }),
     ...(plan.onCut !== undefined && { onCut: plan.onCut }),
     ...(plan.localRedirects !== undefined && { localRedirects: plan.localRedirects }),
   })
