@@ -12,6 +12,10 @@ describe('a head as PHP in WebAssembly tells it', () => {
     for (let cut = 0; cut < whole.length; cut++) expect(headBlock(whole.slice(0, cut)), `cut at ${cut}`).toBeUndefined()
   })
 
+  test('has the status that the script set as a header', () => {
+    expect(headBlock('{ "status": 200, "headers": ["Status: 403 No",\n"__terminator__"]}')).toBe('Status: 403 No\r\n\r\n')
+  })
+
   test('may have a header that looks like its end, and none at all', () => {
     expect(headBlock('{ "status": 200, "headers": ["__terminator__"]}')).toBe('Status: 200\r\n\r\n')
   })

@@ -178,14 +178,16 @@ function valueOf(variables: readonly string[], name: string): string | undefined
 export function headBlock(text: string): string | undefined {
   const status = /^\{ "status": (\d+), "headers": \[/.exec(text)
   if (status === null) return undefined
-  let block = `Status: ${status[1]}\r\n`
+  let lines = ''
   let at = status[0].length
   for (const match of text.slice(at).matchAll(/\s*(?:"((?:[^"\\]|\\["\\])*)"\s*,?)/gy)) {
     at += match[0].length
     const line = match[1]!.replace(/\\(["\\])/g, '$1')
-    if (line !== '__terminator__') block += `${line}\r\n`
+    if (line !== '__terminator__') lines += `${line}\r\n`
   }
-  return /^\s*\]\}$/.test(text.slice(at)) ? `${block}\r\n` : undefined
+  if (!/^\s*\]\}$/.test(text.slice(at))) return undefined
+  // What a script says itself stands, as with php-cgi.
+  return `${/^status:/im.test(lines) ? '' : `Status: ${status[1]}\r\n`}${lines}\r\n`
 }
 
 async function load(options: EngineOptions): Promise<Runtime> {
@@ -201,20 +203,17 @@ async function load(options: EngineOptions): Promise<Runtime> {
       onAbort: reject,
       // In another turn: it is called before `init` has returned.
       onRuntimeInitialized: () => setImmediate(() => resolve(runtime)),
-      instantiateWasm: (imports: object, done: (instance: WasmInstance, module: WasmModule) => void) => {
+      instantiateWasm: (imports: { env: Record<string, unknown> }, done: (instance: WasmInstance, module: WasmModule) => void) => {
+        // A socket would be a WebSocket here, to whatever address a script names.
+        imports.env['__syscall_socket'] = () => -Errno.EACCES
         wasm.instantiate(options.module, imports).then((instance) => done(instance as WasmInstance, options.module), reject)
         return {}
       },
       processId: 1,
       bindUserSpace: (context: UserSpaceContext) => options.userSpace(context),
-      // Sockets would be WebSockets here, to whatever address a script names.
-      websocket: {
-        url: () => {
-          throw new Error('there is no network')
-        },
-      },
+      // mail() asks for a program; it is told in a way that it understands, and is false.
       spawnProcess: () => {
-        throw new Error('no programs can be started')
+        throw Object.assign(new Error('no programs can be started'), { code: 'SPAWN_UNSUPPORTED' })
       },
     })
   })

@@ -1,6 +1,7 @@
 // DokuWiki, a PHP application as people run it: its installer, log-in, pages and media, with the tables of contents in PATH_INFO.
 //
-// The files are those of Debian's package, laid out as the project itself ships them. scripts/install-peers.sh unpacks the package.
+// Once with the php-cgi of this machine, once with the embedded PHP: the same pages. The files are those of Debian's package, laid out
+// as the project itself ships them. scripts/install-peers.sh unpacks the package.
 
 import {
   appendFileSync,
@@ -19,25 +20,37 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { has } from '../peers.ts'
 import { Browser, hiddenFields } from './peers/browser.ts'
 import { temporaryFolder } from './peers/index.ts'
-import { serveFolder } from './peers/viaduct.ts'
+import { serveConfig } from './peers/viaduct.ts'
 import type { Viaduct } from './peers/viaduct.ts'
 
 const PACKAGE = process.env['VIADUCT_DOKUWIKI'] ?? '/var/cache/viaduct/dokuwiki'
 
 function available(): boolean {
-  if (!has('php-cgi')) return false
   if (existsSync(join(PACKAGE, 'usr/share/dokuwiki/doku.php'))) return true
   if (process.env['CI'] === 'true') throw new Error(`missing in CI: DokuWiki in ${PACKAGE}`)
   console.warn(`SKIPPED: DokuWiki is not in ${PACKAGE}; scripts/install-peers.sh brings it`)
   return false
 }
 
-/** Undoes what Debian moves to /etc and /var, so that nothing outside `folder` is written. */
+const LIBRARIES = ['php/phpseclib', 'php/simplepie', 'php-geshi', 'javascript/jquery', 'javascript/jquery-ui', 'javascript/jquery-cookie']
+/** Files that name libraries by the places where Debian has them. */
+const NAMES_LIBRARIES = [
+  'lib/exe/jquery.php',
+  'lib/exe/js.php',
+  ...['files', 'psr4', 'namespaces', 'static', 'classmap'].map((name) => `vendor/composer/autoload_${name}.php`),
+]
+
+/** Undoes what Debian moves to /etc, /var and /usr/share, so that the wiki is what is in `folder`: nothing else is read or written. */
 function layOut(folder: string): void {
   cpSync(join(PACKAGE, 'usr/share/dokuwiki'), folder, { recursive: true, filter: (file) => !lstatSync(file).isSymbolicLink() })
   rmSync(join(folder, 'inc/preload.php'))
   cpSync(join(PACKAGE, 'var/lib/dokuwiki/lib'), join(folder, 'lib'), { recursive: true })
   cpSync(join(PACKAGE, 'etc/dokuwiki'), join(folder, 'conf'), { recursive: true, filter: (file) => !lstatSync(file).isSymbolicLink() })
+  for (const name of LIBRARIES) cpSync(join('/usr/share', name), join(folder, 'vendor', name), { recursive: true, dereference: true })
+  for (const name of NAMES_LIBRARIES) {
+    const file = join(folder, name)
+    writeFileSync(file, readFileSync(file, 'utf8').replaceAll('/usr/share/', `${folder}/vendor/`))
+  }
   mkdirSync(join(folder, 'data'))
   for (const entry of readdirSync(join(PACKAGE, 'var/lib/dokuwiki/data'))) {
     if (statSync(join(PACKAGE, 'var/lib/dokuwiki/data', entry)).isDirectory()) mkdirSync(join(folder, 'data', entry))
@@ -48,15 +61,30 @@ function layOut(folder: string): void {
   appendFileSync(defaults, `\n$conf['userewrite'] = 2;\n`)
 }
 
+/** What `viaduct serve` would make of the folder, with the interpreter that is asked for. */
+function configured(folder: string, interpreter: string): string {
+  const file = join(folder, 'viaduct.config.json')
+  writeFileSync(
+    file,
+    JSON.stringify({
+      applications: { wiki: { kind: 'folder', root: '.', php: { interpreter, workers: 2 } } },
+      sites: [{ routes: [{ application: 'wiki' }] }],
+    }),
+  )
+  return file
+}
+
+const interpreters = [...(has('php-cgi') ? ['native'] : []), 'embedded']
+
 // One story, in order: each chapter needs the state that the one before left.
-describe.skipIf(!available())('DokuWiki', () => {
+describe.skipIf(!available()).each(interpreters)('DokuWiki, with the %s PHP', (interpreter) => {
   const temporary = temporaryFolder('viaduct-dokuwiki-')
   let server: Viaduct
   let browser: Browser
 
   beforeAll(async () => {
     layOut(temporary.path)
-    server = await serveFolder(temporary.path, { args: ['--workers', '2'] })
+    server = await serveConfig(configured(temporary.path, interpreter))
     browser = new Browser(server.port)
   })
 

@@ -37,8 +37,17 @@ export interface ServeFolderOptions {
 const START = 30_000
 
 /** Serves `folder` until it is stopped. Resolves when the first front accepts connections. */
-export async function serveFolder(folder: string, options: ServeFolderOptions = {}): Promise<Viaduct> {
-  const args = [MAIN, 'serve', folder, '--listen', '127.0.0.1:0', '--access-log', 'off', '--log-format', 'json', ...(options.args ?? [])]
+export function serveFolder(folder: string, options: ServeFolderOptions = {}): Promise<Viaduct> {
+  return serve([folder], options)
+}
+
+/** The same, of a configuration file. */
+export function serveConfig(file: string, options: ServeFolderOptions = {}): Promise<Viaduct> {
+  return serve(['-c', file], options)
+}
+
+async function serve(what: readonly string[], options: ServeFolderOptions): Promise<Viaduct> {
+  const args = [MAIN, 'serve', ...what, '--listen', '127.0.0.1:0', '--access-log', 'off', '--log-format', 'json', ...(options.args ?? [])]
   const child = spawn(process.execPath, args, {
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'ignore', 'pipe'],
