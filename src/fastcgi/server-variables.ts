@@ -104,8 +104,7 @@ export function readFacts(pairs: HeaderList, reading: Reading, placeless: boolea
   if (hasControl(queryString)) throw bad('QUERY_STRING', queryString)
   if (placeless && scriptName === '' && pathInfo === '') pathInfo = pathOf(uri ?? '')
   const path = place(scriptName, pathInfo, placeless ? '' : reading.mount)
-  const encoded = percentEncode(path.scriptName + path.pathInfo) || '/'
-  const target = uri !== undefined && uri !== '' ? uri : queryString === '' ? encoded : `${encoded}?${queryString}`
+  const target = uri || targetOf(path.scriptName + path.pathInfo, queryString)
   if (hasControl(target)) throw bad('REQUEST_URI', target)
   return {
     method,
@@ -120,6 +119,12 @@ export function readFacts(pairs: HeaderList, reading: Reading, placeless: boolea
     contentLength: length === '' ? undefined : Number(length),
     serverName,
   }
+}
+
+/** What the client may have sent, where no REQUEST_URI tells. */
+function targetOf(path: ByteString, queryString: ByteString): ByteString {
+  const encoded = percentEncode(path) || '/'
+  return queryString === '' ? encoded : `${encoded}?${queryString}`
 }
 
 function pathOf(uri: ByteString): ByteString {
