@@ -15,6 +15,11 @@ import { milliseconds, preview, problemOf, shown } from './request-text.ts'
 
 /** Bytes of a body that are looked at to show its beginning. */
 const BEGINNING = 2048
+/** What is to be said of the end of a file; of the usual one nothing. */
+const ENDS: Readonly<Record<string, string>> = {
+  '': '; it has no end: its writer has died, or writes on',
+  limit: '; it had reached its limit',
+}
 
 interface Wanted {
   readonly file: string
@@ -78,6 +83,8 @@ class Viewer {
   #meta: CaptureMeta | undefined
   #connections = 0
   #last = 0
+  /** Why the file ends; undefined where it has no end. */
+  #finish: string | undefined
 
   constructor(wanted: Wanted) {
     this.#wanted = wanted
@@ -97,6 +104,7 @@ class Viewer {
     this.#last = frame.time
     if (frame.kind === 'meta') this.#meta = frame.meta
     else if (frame.kind === 'open') this.#connections++
+    else if (frame.kind === 'finish') this.#finish = frame.reason
     if (frame.kind !== 'record') {
       if (this.#wanted.records && this.#wanted.numbers.size === 0) this.#event(frame)
       if (frame.kind === 'close') this.#tracker.close(frame.connection, frame.time)
@@ -195,8 +203,9 @@ class Viewer {
   #sum({ bytes }: CaptureEnd): string {
     const { listen = '', to = '', started = '', mask = [] } = this.#meta ?? {}
     const what = `${this.requests} request${this.requests === 1 ? '' : 's'} on ${this.#connections} connection${this.#connections === 1 ? '' : 's'}`
+    const end = ENDS[this.#finish ?? ''] ?? ''
     const masked = mask.length === 0 ? 'nothing masked' : `masked: ${mask.join(', ')}`
-    return this.#c.dim(`${what}, ${humanBytes(bytes)}; ${shown(`${listen} -> ${to}, from ${started}; ${masked}`)}`)
+    return this.#c.dim(`${what}, ${humanBytes(bytes)}; ${shown(`${listen} -> ${to}, from ${started}; ${masked}${end}`)}`)
   }
 }
 

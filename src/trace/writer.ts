@@ -57,11 +57,6 @@ export class CaptureWriter {
     }
   }
 
-  /** Whether frames are still recorded. */
-  get recording(): boolean {
-    return !this.#stopped
-  }
-
   /** Adds a frame. @returns false when enough waits for the disk: the source stops until `onDrain`. */
   write(frame: Frame): boolean {
     if (this.#stopped) return true
