@@ -14,8 +14,15 @@ const DAEMON = 'VIADUCT_FPM_DAEMON'
 /** Where that copy says what whoever started it should see, until it serves. */
 const CALLER = 3
 
-/** Runs `viaduct fpm` with these words; resolves with the exit code, which is php-fpm's. */
-export async function fpm(args: readonly string[], earlySignals: () => NodeJS.Signals[]): Promise<number> {
+/**
+ * Runs `viaduct fpm` with these words; resolves with the exit code, which is php-fpm's.
+ * @param program what is run in place of php-cgi: a FastCGI program and its arguments.
+ */
+export async function fpm(
+  args: readonly string[],
+  earlySignals: () => NodeJS.Signals[],
+  program?: readonly [string, ...string[]],
+): Promise<number> {
   const signals = installSignals(earlySignals)
   const daemon = process.env[DAEMON] !== undefined
   // With clear_env = no scripts would see it.
@@ -34,7 +41,7 @@ export async function fpm(args: readonly string[], earlySignals: () => NodeJS.Si
       const php = findPhpCgi()
       return face({
         words,
-        program: 'viaduct fpm',
+        program: program === undefined ? 'viaduct fpm' : 'viaduct spawn',
         system: systemHost(),
         log: to,
         phpCgi: find,
@@ -49,13 +56,14 @@ export async function fpm(args: readonly string[], earlySignals: () => NodeJS.Si
     if ('exit' in faced) return faced.exit
     const { config, invocation } = faced
     if (config.global.daemonize && !daemon) return await daemonize(args, config)
-    const php = await phpVersion(find())
+    const php = program === undefined ? await phpVersion(find()) : undefined
     const logUsed = usesErrorLog({ daemonize: config.global.daemonize, terminal, forceStderr: invocation.forceStderr })
     return await runMaster({
       config,
       log,
       logUsed,
-      php: { file: php.file, version: php.version.split('.').slice(0, 2).join('.'), iniArguments: iniArguments(invocation) },
+      php: php && { file: php.file, version: php.version.split('.').slice(0, 2).join('.'), iniArguments: iniArguments(invocation) },
+      ...(program !== undefined && { program }),
       frontEntry: frontEntry(),
       signals,
       reread: async (): Promise<FpmConfig | undefined> => {
@@ -116,7 +124,7 @@ function tellCaller(text: string | Uint8Array): void {
 function daemonize(args: readonly string[], { global }: FpmConfig): Promise<number> {
   const nowhere = openSync('/dev/null', 'r+')
   const stderr = global.errorLog.toLowerCase() === 'syslog' ? nowhere : openSync(global.errorLog, 'a', 0o600)
-  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, 'fpm', ...args], {
+  const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     cwd: process.cwd(),
     env: { ...process.env, [DAEMON]: '1' },
     detached: true,
@@ -132,9 +140,8 @@ function daemonize(args: readonly string[], { global }: FpmConfig): Promise<numb
     child.once('error', () => resolve(EXIT_SOFTWARE))
     // What it said last may still be on its way; a front that goes later keeps that way open, and is not waited for.
     child.once('exit', () => {
-      const end = (): void => resolve(EXIT_SOFTWARE)
-      child.once('close', end)
-      setTimeout(end, 1000)
+      child.once('close', () => resolve(EXIT_SOFTWARE))
+      setTimeout(() => resolve(EXIT_SOFTWARE), 1000)
     })
   })
 }
