@@ -130,10 +130,9 @@ export class Link {
     if (this.#closed) return
     const other = socket === this.#client ? this.#application : this.#client
     const who = socket === this.#client ? 'the web server' : 'the application'
-    if (socket.errored === null && socket.readableEnded && (other === undefined || other.readableEnded)) {
-      // What still has to be written to the other one is written.
-      if (other !== undefined && !other.destroyed) return
-      this.cut('')
+    if (socket.errored === null && socket.readableEnded) {
+      // The other one has heard of it: what is still to be written to it is written, and it ends in its own time.
+      if (other === undefined || other.destroyed) this.cut('')
     } else this.cut(`${who} broke the connection${socket.errored === null ? '' : ` (${codeOf(socket.errored)})`}`)
   }
 

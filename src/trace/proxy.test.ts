@@ -323,6 +323,7 @@ describe('the end', () => {
     await take(busy.client, answered.length)
     busy.client.resume()
     expect(await result).toMatchObject({ connections: 2, requests: 1, failed: false })
+    expect((await frames()).filter(({ kind }) => kind === 'close')).toMatchObject([{ reason: '' }, { reason: '' }])
   })
 
   test('comes at once when it is asked for again', async () => {
