@@ -1,8 +1,8 @@
 // What the FastCGI codec costs by itself: a request encoded, and answers decoded, without any socket.
 //
-//   npm run build && node bench/codec.mjs [--rounds 5] [--seconds 0.5]
+//   npm run build && node --expose-gc bench/codec.mjs [--rounds 5] [--seconds 0.5]
 //
-// Medians of rounds. They say where time cannot be lost; what a request costs is told by the workloads of main.mjs.
+// Medians of rounds: time, operations and bytes a second, and bytes of V8's heap for each operation (with --expose-gc only). They say where time cannot be lost; what a request costs is told by the workloads of main.mjs.
 
 import { parseArgs } from 'node:util'
 import { PairDecoder, RecordDecoder, Role, Type, encodeRequest, endRequest, record } from '../dist/fastcgi/index.js'
@@ -31,9 +31,29 @@ function time(work) {
   return times.sort((a, b) => a - b)[times.length >> 1]
 }
 
-function report(name, each, bytes) {
-  const rate = bytes === undefined ? '' : `${(bytes / each / 1e6).toFixed(0)} MB/s`
-  console.log(`${name.padEnd(52)} ${(each * 1e6).toFixed(2).padStart(8)} us  ${rate.padStart(12)}`)
+/** Bytes of heap for one, between two collections: few enough that none comes in between. */
+function allocated(work) {
+  if (globalThis.gc === undefined) return undefined
+  const sizes = []
+  for (let round = 0; round < 21; round++) {
+    globalThis.gc()
+    const before = process.memoryUsage().heapUsed
+    for (let i = 0; i < 200; i++) work()
+    sizes.push((process.memoryUsage().heapUsed - before) / 200)
+  }
+  return sizes.sort((a, b) => a - b)[10]
+}
+
+function report(name, work, bytes) {
+  const each = time(work)
+  const heap = allocated(work)
+  const columns = [
+    `${(each * 1e6).toFixed(2)} us`,
+    `${Math.round(1 / each / 1000)} k/s`,
+    bytes === undefined ? '' : `${(bytes / each / 1e6).toFixed(0)} MB/s`,
+    heap === undefined ? '' : `${Math.max(0, Math.round(heap))} bytes`,
+  ]
+  console.log(`${name.padEnd(46)}${columns.map((column) => column.padStart(13)).join('')}`)
 }
 
 const request = makeRequest({
@@ -53,23 +73,20 @@ const buffer = Buffer.alloc(65_536)
 const encoded = encodeRequest(1, Role.Responder, true, (emit) => enumerate(request, emit))
 const pairs = Array.from({ length: 25 }, (_, i) => [`HTTP_X_HEADER_${i}`, `value of header ${i}`])
 // Copied out of the string, for it is flattened only when somebody reads it: the socket would.
-report(
-  'encode 25 pairs, flattened',
-  time(() =>
-    buffer.latin1Write(
-      encodeRequest(1, Role.Responder, true, (emit) => pairs.forEach(([name, value]) => emit(name, value))),
-      0,
-    ),
+report('encode 25 pairs, flattened', () =>
+  buffer.latin1Write(
+    encodeRequest(1, Role.Responder, true, (emit) => pairs.forEach(([name, value]) => emit(name, value))),
+    0,
   ),
 )
 report(
   `encode a browser's request (${encoded.length} bytes)`,
-  time(() =>
+  () =>
     buffer.latin1Write(
       encodeRequest(1, Role.Responder, true, (emit) => enumerate(request, emit)),
       0,
     ),
-  ),
+  encoded.length,
 )
 
 let seen = 0
@@ -80,33 +97,21 @@ const sink = {
 }
 const decoder = new RecordDecoder(sink)
 const hello = Buffer.from(record(Type.Stdout, 1, 'Content-Type: text/html\r\n\r\nhello') + endRequest(1, 0, 0), 'latin1')
-report(
-  'decode a small answer',
-  time(() => decoder.push(hello)),
-  hello.length,
-)
+report('decode a small answer', () => decoder.push(hello), hello.length)
 
 const full = Buffer.from(record(Type.Stdout, 1, 'x'.repeat(65_528)), 'latin1')
-report(
-  'decode a full record',
-  time(() => decoder.push(full)),
-  full.length,
-)
+report('decode a full record', () => decoder.push(full), full.length)
 const small = Buffer.from(record(Type.Stdout, 1, 'x'.repeat(1000)).repeat(64), 'latin1')
-report(
-  'decode 64 records of 1000 bytes',
-  time(() => decoder.push(small)),
-  small.length,
-)
+report('decode 64 records of 1000 bytes', () => decoder.push(small), small.length)
 
 const params = Buffer.from(encoded, 'latin1')
 report(
   "decode a browser's request, pairs and all",
-  time(() => {
+  () => {
     const own = new PairDecoder()
     new RecordDecoder({ data: (_type, _id, bytes, start, end) => own.push(bytes, start, end), end() {}, record() {} }).push(params)
     seen += own.end().length
-  }),
+  },
   params.length,
 )
 if (seen === 0) throw new Error('nothing was decoded')

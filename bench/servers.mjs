@@ -122,6 +122,35 @@ async function lighttpdProgram({ folder, site, workers }) {
   return together(peer.address.port, peer)
 }
 
+// Three FastCGI clients in front of a php-fpm of the same settings: what is compared is who asks it.
+
+async function viaductFpm({ folder, site, workers }) {
+  const fpm = await startPhpFpm({ folder, workers, name: 'fpm-of-viaduct' })
+  const application = { kind: 'fastcgi', address: `unix:${fpm.address.path}`, root: site, connections: workers }
+  const peer = await startViaduct({ folder, application, name: 'viaduct-fpm' })
+  return together(peer.address.port, peer, fpm)
+}
+
+/** With connections that are kept, which nginx does when it is told to, and only then. */
+async function nginxFpmKept({ folder, site, workers }) {
+  const fpm = await startPhpFpm({ folder, workers, name: 'fpm-of-nginx' })
+  const nginx = await startNginx({
+    folder,
+    // As many as there are workers, over its two processes: a kept connection holds a worker.
+    http: `upstream fpm { server unix:${fpm.address.path}; keepalive ${Math.max(1, workers >> 1)}; }`,
+    server: `root ${site}; client_max_body_size 0; location ~ \\.php$ { include /etc/nginx/fastcgi.conf; fastcgi_keep_conn on; fastcgi_pass fpm; }`,
+    name: 'nginx-fpm-kept',
+  })
+  return together(nginx.address.port, nginx, fpm)
+}
+
+async function lighttpdFpm({ folder, site, workers }) {
+  const fpm = await startPhpFpm({ folder, workers, name: 'fpm-of-lighttpd' })
+  const config = `fastcgi.server = (".php" => (("socket" => "${fpm.address.path}", "broken-scriptfilename" => "enable")))`
+  const peer = await startLighttpd({ folder, documentRoot: site, modules: ['mod_fastcgi'], config, name: 'lighttpd-fpm' })
+  return together(peer.address.port, peer, fpm)
+}
+
 export const servers = {
   viaduct: { label: 'Viaduct', start: viaduct },
   'nginx-fpm': { label: 'nginx + php-fpm', start: nginxFpm },
@@ -131,6 +160,9 @@ export const servers = {
   'nginx-fcgiwrap': { label: 'nginx + fcgiwrap', start: nginxFcgiwrap },
   'nginx-static': { label: 'nginx', start: nginxStatic },
   'lighttpd-static': { label: 'lighttpd', start: lighttpdStatic },
+  'viaduct-fpm': { label: 'Viaduct + php-fpm', start: viaductFpm },
+  'nginx-fpm-kept': { label: 'nginx + php-fpm, kept connections', start: nginxFpmKept },
+  'lighttpd-fpm': { label: 'lighttpd + php-fpm', start: lighttpdFpm },
   'viaduct-program': { label: 'Viaduct, program pool', start: viaductProgram },
   'lighttpd-program': { label: 'lighttpd mod_fastcgi', start: lighttpdProgram },
   'bare-node': { label: 'bare node:http', start: bareNode },

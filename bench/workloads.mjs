@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { greeting, MiB } from './site.mjs'
 
 const phpPeers = ['viaduct', 'nginx-fpm', 'lighttpd']
+const fpmPeers = ['viaduct-fpm', 'nginx-fpm', 'nginx-fpm-kept', 'lighttpd-fpm']
 const cgiPeers = ['viaduct', 'apache-cgid', 'lighttpd-cgi', 'nginx-fcgiwrap']
 
 /** True for the exact text, which every server must answer. */
@@ -59,6 +60,15 @@ export const workloads = {
     about: 'a FastCGI program in C on libfcgi',
     fcgi: true,
     cases: () => [{ title: 'fcgi-c', path: '/', correct: exactly(greeting), servers: ['viaduct-program', 'lighttpd-program'] }],
+  },
+  'fastcgi-client': {
+    about: 'FastCGI clients, each in front of a php-fpm of the same settings: a line, a page, an upload, a download',
+    cases: () => [
+      { title: 'fastcgi-client, hello', path: '/hello.php', correct: exactly(greeting), servers: fpmPeers },
+      { title: 'fastcgi-client, page', path: '/page.php', correct: page, servers: fpmPeers },
+      { title: 'fastcgi-client, upload', path: '/upload.php', body: MiB, correct: exactly(`${MiB}\n`), servers: fpmPeers },
+      { title: 'fastcgi-client, download', path: '/download.php', correct: download, servers: fpmPeers },
+    ],
   },
   'static-small': {
     about: 'a file of 1 KiB, beside node:http with a constant answer',
