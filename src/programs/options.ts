@@ -1,18 +1,7 @@
 // What a pool of FastCGI programs can be told, and what it does when it is told nothing.
 
-import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
-import { dynamicPolicy, ondemandPolicy, staticPolicy } from '../process/index.ts'
-import type { DynamicLimits, Guard, LaunchOptions, OndemandLimits, Policy } from '../process/index.ts'
-
-/** How many processes there are. */
-export type Workers =
-  /** So many, always. */
-  | number
-  /** Some to spare, between `minSpare` and `maxSpare`, at most `max`. */
-  | ({ readonly type: 'dynamic' } & DynamicLimits)
-  /** None without requests, at most `max`. */
-  | ({ readonly type: 'ondemand' } & OndemandLimits)
+import type { Guard, LaunchOptions, Workers } from '../process/index.ts'
 
 export interface ProgramPoolOptions {
   /** The program: a path, or a name on PATH. */
@@ -22,7 +11,7 @@ export interface ProgramPoolOptions {
   readonly name?: string
   /** Default 2. */
   readonly workers?: Workers
-  /** Requests after which a process is replaced, against slow leaks. Default 0, never. */
+  /** Requests after which a process is replaced, against slow leaks; up to a tenth fewer, so that not all go at once. Default 0, never. */
   readonly maxRequests?: number
   /** Its working folder. Default `/`. */
   readonly cwd?: string
@@ -71,24 +60,6 @@ export const LIMITS: ProgramLimits = {
   holdTime: 5,
   start: 10_000,
   stop: 2000,
-}
-
-/** The policy for these workers. Throws CONFIG for numbers that contradict each other. */
-export function policyOf(workers: Workers): Policy<unknown> {
-  const max = typeof workers === 'number' ? workers : workers.max
-  if (!Number.isSafeInteger(max) || max < 1) {
-    throw new GatewayError('CONFIG', { status: 500, message: `programs: workers: expected a whole number from 1, got ${max}` })
-  }
-  if (typeof workers === 'number') return staticPolicy({ workers }) as Policy<unknown>
-  if (workers.type === 'ondemand') return ondemandPolicy(workers) as Policy<unknown>
-  const { minSpare, maxSpare } = workers
-  if (!(minSpare >= 1 && minSpare <= maxSpare && maxSpare <= max)) {
-    throw new GatewayError('CONFIG', {
-      status: 500,
-      message: `programs: workers: expected 1 <= minSpare <= maxSpare <= max, got ${minSpare}, ${maxSpare} and ${max}`,
-    })
-  }
-  return dynamicPolicy(workers) as Policy<unknown>
 }
 
 /** How a process is started. */

@@ -9,11 +9,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
 import type { CallEnd } from '../fastcgi/index.ts'
-import { Dispatcher, WELL, openGuard, restart } from '../process/index.ts'
+import { Dispatcher, WELL, lifespan, openGuard, policyOf, restart } from '../process/index.ts'
 import type { Exit, Guard, Policy, RestartMemory } from '../process/index.ts'
 import { GatewayError, backend, describe, enumerate, spool } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
-import { LIMITS, launchOptions, policyOf, silent } from './options.ts'
+import { LIMITS, launchOptions, silent } from './options.ts'
 import { Readiness } from './readiness.ts'
 import type { ProgramLimits, ProgramPoolOptions } from './options.ts'
 import { Worker, census, ending } from './worker.ts'
@@ -27,7 +27,7 @@ const LOOK = 1000
  * CLOSED (503), BODY_TOO_LARGE (413).
  */
 export function programPool(options: ProgramPoolOptions): Backend {
-  const pool = new Pool(options, policyOf(options.workers ?? 2))
+  const pool = new Pool(options, policyOf(options.workers ?? 2, 'programs'))
   return backend((request) => pool.handle(request), {
     ready: () => pool.ready,
     close: (grace) => pool.close(grace ?? 10_000),
@@ -153,7 +153,7 @@ class Pool {
     if (how.reusable) {
       worker.on('finished')
       worker.idleSince = performance.now()
-      if (this.#closing || this.#isWorn(worker)) this.#retire(seat)
+      if (this.#closing || worker.requests >= worker.lifespan) this.#retire(seat)
       else this.#dispatcher.release(seat)
     } else if (how.error instanceof GatewayError && how.error.code === 'TIMEOUT') {
       this.#log.error(
@@ -206,6 +206,7 @@ class Pool {
         socket: String(++this.#made),
         guard: this.#guard,
         log: this.#log,
+        lifespan: lifespan(this.#options.maxRequests),
       })
     } catch (error) {
       this.#startFailed(error)
@@ -244,7 +245,7 @@ class Pool {
     const { worker } = seat
     this.#dispatcher.remove(seat)
     if (this.#closing || worker.exit !== undefined || (worker.state !== 'ready' && worker.state !== 'busy')) return
-    if (this.#isWorn(worker)) {
+    if (worker.requests >= worker.lifespan) {
       this.#retire(seat)
       return
     }
@@ -255,11 +256,6 @@ class Pool {
       this.#log.error({ app: this.#name, pid: worker.pid }, `${describe(error)}; it is killed`)
       worker.on('timeout')
     })
-  }
-
-  #isWorn({ requests }: Worker): boolean {
-    const { maxRequests = 0 } = this.#options
-    return maxRequests > 0 && requests >= maxRequests
   }
 
   #retire(seat: Seat): void {

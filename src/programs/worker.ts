@@ -23,6 +23,8 @@ export interface WorkerOptions {
   readonly socket: string
   readonly guard: Guard
   readonly log: Log
+  /** Requests after which it is replaced. */
+  readonly lifespan: number
 }
 
 export class Worker {
@@ -35,6 +37,7 @@ export class Worker {
   state: WorkerState = 'starting'
   /** Requests it was given. */
   requests = 0
+  readonly lifespan: number
   /** By `performance.now()`. */
   idleSince = 0
   /** The request it has, for the log. */
@@ -49,6 +52,7 @@ export class Worker {
   /** Starts it; throws PROGRAM_FAILED when it cannot be started. */
   constructor(options: WorkerOptions) {
     this.#options = options
+    this.lifespan = options.lifespan
     this.#bound = join(options.folder, `${options.socket}-bound`)
     this.#path = join(options.folder, options.socket)
     // From listen to close all in one turn of the event loop, so that Node never polls the socket: whoever polls it accepts
