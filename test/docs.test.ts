@@ -18,6 +18,7 @@ const pages = [
   'docs/serve.md',
   'docs/library.md',
   'docs/fastcgi.md',
+  'docs/fastcgi-client.md',
   'docs/fastcgi-server.md',
   'docs/node-apps.md',
   'docs/python.md',
