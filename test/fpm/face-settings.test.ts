@@ -79,7 +79,8 @@ describe.skipIf(!has('php-cgi', REAL))('beside php-fpm', () => {
         process.kill(pid, 'SIGTERM')
         await poll(() => !alive(pid))
       } finally {
-        if (alive(pid)) process.kill(pid, 'SIGKILL')
+        // php-fpm would leave its children behind, were it killed.
+        if (alive(pid)) process.kill(pid, 'SIGTERM')
       }
       logs.push(
         log()

@@ -73,7 +73,9 @@ export async function startReal(config: string, files: Readonly<Record<string, s
   try {
     await poll(() => file('err.log').includes('ready to handle connections'))
   } catch (error) {
-    child.kill('SIGKILL')
+    // Killed, it would leave its children behind.
+    child.kill('SIGTERM')
+    await exited
     throw error
   }
   return {
