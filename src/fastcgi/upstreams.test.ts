@@ -101,7 +101,10 @@ async function nameServer(zone: { a: Record<string, string[]>; srv: Record<strin
         ? (zone.a[asked] ?? []).map((ip) => Buffer.from(ip.split('.').map(Number)))
         : type === 33
           ? (zone.srv[asked] ?? []).map(([priority, weight, port, target]) =>
-              Buffer.concat([Buffer.from([priority >> 8, priority & 255, weight >> 8, weight & 255, port >> 8, port & 255]), domain(target)]),
+              Buffer.concat([
+                Buffer.from([priority >> 8, priority & 255, weight >> 8, weight & 255, port >> 8, port & 255]),
+                domain(target),
+              ]),
             )
           : []
     const answers = found.map((data) => {
