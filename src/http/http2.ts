@@ -15,6 +15,8 @@ import type { Endpoint } from '../core/index.ts'
 /** Bytes that a client may send ahead on one stream, and on all of a connection: the default of 64 KiB makes long ways slow. */
 const STREAM_WINDOW = 262_144
 const CONNECTION_WINDOW = 1_048_576
+/** Milliseconds after an answer within which a busy client has asked again. */
+const BUSY = 100
 
 /** One connection. */
 export class Http2Session {
@@ -26,6 +28,8 @@ export class Http2Session {
   streams = 0
   /** Its client is to go as soon as it has asked. */
   #leaving = false
+  /** When its last request ended, or when it came. */
+  #idleSince = performance.now()
   /** Requests that the client took back before they were answered, less those that were answered. */
   #resets = 0
   readonly #log: Log
@@ -40,22 +44,25 @@ export class Http2Session {
 
   begin(): void {
     this.streams++
-    if (this.#leaving) this.session.close()
+    // Not before the others that came with it were read.
+    if (this.#leaving) setImmediate(() => this.session.close())
   }
 
   /**
-   * Lets what runs finish, and tells the client to come no more. What it asked before it heard of that is not answered, so one that does
-   * nothing now is told together with the answer to its next request, or when it has not asked for a moment: nobody has to ask twice.
+   * Lets what runs finish, and tells the client to come no more. What it asked before it heard of that is not answered, and it has to
+   * ask again. So one that has just come, or just had an answer, is told together with its next request, or when it has not asked for a
+   * moment. One that is idle is told now, lest it should go on here when it is told on another of its connections.
    */
   leave(): void {
     this.#leaving = true
-    if (this.streams > 0) this.session.close()
+    if (this.streams > 0 || performance.now() - this.#idleSince > BUSY) this.session.close()
     else setTimeout(() => this.session.close(), ASKING).unref()
   }
 
   /** A stream is over. A client that asks and takes back, over and over, costs work and no window (CVE-2023-44487). */
   over(answered: boolean): void {
     this.streams--
+    this.#idleSince = performance.now()
     if (answered) this.#resets = Math.max(0, this.#resets - 1)
     else if (++this.#resets > this.door.limits.streamResets && !this.session.destroyed) {
       this.#log.warn(

@@ -87,6 +87,30 @@ describe.skipIf(!has('openssl'))('a door with TLS that closes', () => {
     await Promise.all([gone, closed])
   })
 
+  test('answers all requests that an HTTP/2 client sends together', async () => {
+    const server = await serve(() => text(200, 'hello'))
+    const client = await session(server)
+    const closed = server.close(5000)
+    const answers = Array.from({ length: 9 }, () => answerOf(client.request()))
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(Array(9).fill(200))
+    await closed
+  })
+
+  test('tells a connection that is idle at once, so that its client does not go on there', async () => {
+    const server = await serve(() => text(200, 'hello'))
+    const client = await session(server)
+    await answerOf(client.request())
+    // As long as it takes to be idle, and no longer just answered.
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    const goaway = once(client, 'goaway')
+    const begin = performance.now()
+    const closed = server.close(5000)
+    await goaway
+    // Who has just been answered may stay half a second.
+    expect(performance.now() - begin).toBeLessThan(400)
+    await closed
+  })
+
   test('waits no longer than a moment for a client that does not ask', async () => {
     const server = await serve(() => text(200, 'hello'))
     const idle = await session(server)
