@@ -42,10 +42,10 @@ export class Http2Session {
     this.local = door.local ?? endpoint(socket.localAddress, socket.localPort)
   }
 
-  begin(): void {
+  /** @returns whether the client has to hear first that it is to go. */
+  begin(): boolean {
     this.streams++
-    // Not before the others that came with it were read.
-    if (this.#leaving) setImmediate(() => this.session.close())
+    return this.#leaving && !this.session.closed
   }
 
   /**
@@ -150,7 +150,13 @@ export class Http2Door {
       stream.destroy(new GatewayError('CLIENT_GONE', { status: 499, message: 'http: an HTTP/2 stream without its connection' }))
       return
     }
-    session.begin()
-    new Http2Exchange(session, stream, list, this.#log).run()
+    const run = (): void => new Http2Exchange(session, stream, list, this.#log).run()
+    if (!session.begin()) return run()
+    // After everything that came together was read, for what comes later is not answered; and before the answer, for who has that asks again.
+    setImmediate(() => {
+      session.session.close()
+      if (stream.destroyed) session.over(false)
+      else run()
+    })
   }
 }
