@@ -29,17 +29,12 @@ export class Deadline {
     this.#look = look
   }
 
-  /** In so many milliseconds; in place of the one before. `lookIn`: when to look. */
+  /** In so many milliseconds, or never (Infinity); in place of the one before. `lookIn`: when to look; one that was asked for stays. */
   set(milliseconds: number, lookIn?: number): void {
     const now = performance.now()
     this.#at = now + milliseconds
     if (lookIn !== undefined) this.#lookAt = now + lookIn
     this.#arm(now)
-  }
-
-  /** None for now; a look that was asked for stays. */
-  suspend(): void {
-    this.#at = Number.POSITIVE_INFINITY
   }
 
   /** Neither. The timer may still fire once, and finds nothing. */
