@@ -10,7 +10,7 @@ import { coloursOf } from './colours.ts'
 import type { Colours } from './colours.ts'
 import { humanBytes } from './pretty.ts'
 import { RecordPrinter } from './request-records.ts'
-import { endOnStop, flushed, print, room } from './request-signals.ts'
+import { print, room } from './tool.ts'
 import { milliseconds, preview, problemOf, shown } from './request-text.ts'
 
 /** Bytes of a body that are looked at to show its beginning. */
@@ -31,9 +31,8 @@ interface Wanted {
 }
 
 /** Exit code 0: it was shown; 1: it cannot be read, or not to its end. */
-export async function show(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number> {
+export async function show(parsed: Parsed): Promise<number> {
   const wanted = readWanted(parsed)
-  endOnStop(earlySignals)
   try {
     const viewer = new Viewer(wanted)
     const end = await viewer.run()
@@ -45,8 +44,6 @@ export async function show(parsed: Parsed, earlySignals: () => NodeJS.Signals[])
     if (!(error instanceof GatewayError)) throw error
     complain(problemOf(error))
     return 1
-  } finally {
-    await flushed()
   }
 }
 

@@ -12,9 +12,9 @@ import { show } from './capture-show.ts'
 import { coloursOf } from './colours.ts'
 import { humanBytes } from './pretty.ts'
 import { readApplication } from './request-address.ts'
-import { onStop } from './request-signals.ts'
 import { shown } from './request-text.ts'
 import { Sink } from './sink.ts'
+import { onStop, runTool } from './tool.ts'
 
 /** Milliseconds that running requests get at the end. */
 const GRACE = 5000
@@ -22,7 +22,7 @@ const GRACE = 5000
 /** Runs until a signal; resolves with the exit code. */
 export async function capture(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number> {
   const read = parsed.values.get('read')?.[0]
-  if (read !== undefined) return show({ values: new Map(), rest: [read, ...parsed.rest] }, earlySignals)
+  if (read !== undefined) return runTool(earlySignals, () => show({ values: new Map(), rest: [read, ...parsed.rest] }))
   const options = readOptions(parsed)
   // Both ends of a pipe may be slow: what is said must not hold up the traffic.
   const [out, err] = [new Sink(1, { batch: 0 }), new Sink(2, { batch: 0 })]

@@ -13,10 +13,16 @@ import { REPLAY } from './replay-options.ts'
 import { REQUEST } from './request-options.ts'
 import { SERVE } from './serve-options.ts'
 import { serve } from './serve.ts'
+import { runTool } from './tool.ts'
 import { VALUES } from './values-options.ts'
 
 interface Command extends CommandHelp {
   run(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number>
+}
+
+/** Looks at something, prints it and ends. */
+interface Tool extends CommandHelp {
+  look(parsed: Parsed): Promise<number>
 }
 
 /** Commands whose words mean what they mean to the program they stand in for: they read them themselves. */
@@ -25,15 +31,15 @@ interface Guise extends CommandHelp {
 }
 
 // Loaded when they are asked for: what they need would only make the supervisor larger.
-const commands: readonly (Command | Guise)[] = [
+const commands: readonly (Command | Tool | Guise)[] = [
   { ...SERVE, run: serve },
-  { ...CHECK, run: async (parsed) => (await import('./check.ts')).check(parsed) },
-  { ...EXPLAIN, run: async (parsed) => (await import('./explain.ts')).explain(parsed) },
-  { ...REQUEST, run: async (parsed, signals) => (await import('./request.ts')).request(parsed, signals) },
-  { ...VALUES, run: async (parsed, signals) => (await import('./values.ts')).values(parsed, signals) },
+  { ...CHECK, look: async (parsed) => (await import('./check.ts')).check(parsed) },
+  { ...EXPLAIN, look: async (parsed) => (await import('./explain.ts')).explain(parsed) },
+  { ...REQUEST, look: async (parsed) => (await import('./request.ts')).request(parsed) },
+  { ...VALUES, look: async (parsed) => (await import('./values.ts')).values(parsed) },
   { ...CAPTURE, run: async (parsed, signals) => (await import('./capture.ts')).capture(parsed, signals) },
-  { ...SHOW, run: async (parsed, signals) => (await import('./capture-show.ts')).show(parsed, signals) },
-  { ...REPLAY, run: async (parsed, signals) => (await import('./replay.ts')).replay(parsed, signals) },
+  { ...SHOW, look: async (parsed) => (await import('./capture-show.ts')).show(parsed) },
+  { ...REPLAY, look: async (parsed) => (await import('./replay.ts')).replay(parsed) },
   { ...FPM, read: async (words, signals) => (await import('./fpm.ts')).fpm(words, signals) },
 ]
 
@@ -49,7 +55,8 @@ export async function run(args: readonly string[], earlySignals: () => NodeJS.Si
   if (rest.includes('--help') || rest.includes('-h')) return say(commandHelp(command, coloursOf(process.stdout)))
   if (rest.includes('--version') || rest.includes('-v')) return say(VERSION)
   try {
-    return await command.run(parse(rest, command.options), earlySignals)
+    const parsed = parse(rest, command.options)
+    return await ('look' in command ? runTool(earlySignals, () => command.look(parsed)) : command.run(parsed, earlySignals))
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
     return complain(`${command.name}: ${error.message}`, `viaduct ${command.name} --help`)

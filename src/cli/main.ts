@@ -4,5 +4,5 @@
 import { earlySignals } from './early.ts'
 
 const { run } = await import('./commands.ts')
-// Standard output and error are written synchronously on POSIX, so nothing is cut; and no stuck reader of a log keeps us.
+// A server ends although a stuck reader of its log has not taken everything; tools have waited for theirs.
 process.exit(await run(process.argv.slice(2), earlySignals))

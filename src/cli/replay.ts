@@ -11,11 +11,11 @@ import { coloursOf } from './colours.ts'
 import type { Colours } from './colours.ts'
 import { humanBytes } from './pretty.ts'
 import { readApplication } from './request-address.ts'
-import { endOnStop, flushed, print } from './request-signals.ts'
+import { print } from './tool.ts'
 import { milliseconds, preview, problemOf, shown } from './request-text.ts'
 
 /** Exit code 0: all answers are the same; 1: they are not, or nothing could be compared. */
-export async function replay(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number> {
+export async function replay(parsed: Parsed): Promise<number> {
   const [file, extra] = parsed.rest
   if (file === undefined) throw new UsageError('a file is missing: viaduct replay site.fcgicap --to ADDRESS')
   if (extra !== undefined) throw new UsageError(`one file at a time, got "${file}" and "${extra}"`)
@@ -25,7 +25,6 @@ export async function replay(parsed: Parsed, earlySignals: () => NodeJS.Signals[
   const variables = new Map((parsed.values.get('set') ?? []).map(readSet))
   const timeout = parseSeconds(parsed.values.get('timeout')?.[0] ?? '60', '--timeout')
   const [json, quiet] = [parsed.values.has('json'), parsed.values.has('quiet')]
-  endOnStop(earlySignals)
   const c = coloursOf(process.stdout)
   const masked = new Map<ByteString, number>()
   try {
@@ -50,8 +49,6 @@ export async function replay(parsed: Parsed, earlySignals: () => NodeJS.Signals[
     if (!(error instanceof GatewayError)) throw error
     process.stderr.write(`viaduct: replay: ${problemOf(error)}\n`)
     return 1
-  } finally {
-    await flushed()
   }
 }
 

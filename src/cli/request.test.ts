@@ -101,16 +101,14 @@ describe('a mistake in the command line is named', () => {
   })
 
   test('of show', async () => {
-    await expect(show({ values: new Map(), rest: [] }, none)).rejects.toThrow('a file is missing')
-    await expect(show({ values: new Map(), rest: ['f', 'x'] }, none)).rejects.toThrow(
-      'the number of a request: expected a whole number from 1',
-    )
-    await expect(show({ values: new Map([['body', ['answer']]]), rest: ['f'] }, none)).rejects.toThrow('--body is of one request')
+    await expect(show({ values: new Map(), rest: [] })).rejects.toThrow('a file is missing')
+    await expect(show({ values: new Map(), rest: ['f', 'x'] })).rejects.toThrow('the number of a request: expected a whole number from 1')
+    await expect(show({ values: new Map([['body', ['answer']]]), rest: ['f'] })).rejects.toThrow('--body is of one request')
     const two = new Map([
       ['json', ['']],
       ['records', ['']],
     ])
-    await expect(show({ values: two, rest: ['f'] }, none)).rejects.toThrow('--records and --json exclude each other')
+    await expect(show({ values: two, rest: ['f'] })).rejects.toThrow('--records and --json exclude each other')
   })
 })
 

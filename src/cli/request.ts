@@ -15,7 +15,7 @@ import type { Application } from './request-address.ts'
 import { openBody, openFile } from './request-body.ts'
 import type { Body } from './request-body.ts'
 import { RecordPrinter } from './request-records.ts'
-import { endOnStop, flushed, print } from './request-signals.ts'
+import { print } from './tool.ts'
 import { milliseconds, problemOf, shown } from './request-text.ts'
 
 const ROLES = { responder: Role.Responder, authorizer: Role.Authorizer, filter: Role.Filter } as const
@@ -35,9 +35,8 @@ interface Options {
 }
 
 /** Resolves with the exit code. */
-export async function request(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number> {
+export async function request(parsed: Parsed): Promise<number> {
   const options = readOptions(parsed)
-  endOnStop(earlySignals)
   const given = (name: string): string | undefined => parsed.values.get(name)?.[0]
   const [text, file] = [given('body'), given('data')]
   const body = text === undefined ? undefined : await openBody(text, '--body')
@@ -49,7 +48,6 @@ export async function request(parsed: Parsed, earlySignals: () => NodeJS.Signals
     process.stderr.write(`viaduct: request: ${problemOf(error)}\n`)
     return NO_ANSWER
   } finally {
-    await flushed()
     body?.close()
     data?.close()
   }

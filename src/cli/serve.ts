@@ -20,6 +20,7 @@ import type { ServeOptions } from './serve-options.ts'
 import type { FrontReport, FrontSpec } from './site.ts'
 import { folderConfig } from './source.ts'
 import { addressText, banner } from './table.ts'
+import { flushed } from './tool.ts'
 
 /** A PHP leader with a cold disk takes seconds; a front that takes longer than this will not come. */
 const START_TIMEOUT = 60_000
@@ -43,6 +44,7 @@ export async function serve(parsed: Parsed, earlySignals: () => NodeJS.Signals[]
   if (typeof setup === 'string') return fail(setup)
   if (options.printConfig) {
     process.stdout.write(`${JSON.stringify(setup.spec.config, undefined, 2)}\n`)
+    await flushed()
     return 0
   }
   const problem = checkAccess(setup.log.access)

@@ -6,7 +6,6 @@ import { parseSeconds } from './arguments.ts'
 import type { Parsed } from './arguments.ts'
 import { coloursOf } from './colours.ts'
 import { readApplication } from './request-address.ts'
-import { endOnStop } from './request-signals.ts'
 import { problemOf, shown } from './request-text.ts'
 
 const MEANINGS: Readonly<Record<string, string>> = {
@@ -17,13 +16,12 @@ const MEANINGS: Readonly<Record<string, string>> = {
 const NAMES = Object.keys(MEANINGS)
 
 /** Exit code 0: it answered; 1: it did not. */
-export async function values(parsed: Parsed, earlySignals: () => NodeJS.Signals[]): Promise<number> {
+export async function values(parsed: Parsed): Promise<number> {
   const [where, ...given] = parsed.rest
   const { address, tls } = readApplication(where, 'the address', parsed)
   const timeout = parseSeconds(parsed.values.get('timeout')?.[0] ?? '1', '--timeout')
   const names = given.length === 0 ? NAMES : given
   const json = parsed.values.has('json')
-  endOnStop(earlySignals)
   const peer = formatAddress(address, tls !== undefined)
   try {
     const found = await getValues(address, timeout, names, tls)

@@ -1,4 +1,4 @@
-// How a command that is no server takes signals: Ctrl-C and its like stop it, and a closed standard output too.
+// How a command that is no server begins and ends: Ctrl-C and its like stop it, a closed standard output too, and what it said is read.
 
 const STOP = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const
 
@@ -14,7 +14,7 @@ export function onStop(earlySignals: () => NodeJS.Signals[], stop: (signal: Node
 }
 
 /** Ends this process as a shell expects it of a program that was told to stop; also when nobody reads standard output any more. */
-export function endOnStop(earlySignals: () => NodeJS.Signals[]): void {
+function endOnStop(earlySignals: () => NodeJS.Signals[]): void {
   onStop(earlySignals, (signal) => process.exit(CODES[signal]))
   // `viaduct request ... | head`: no reason to say anything.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -32,6 +32,14 @@ export function print(bytes: string | Uint8Array): void | Promise<void> {
 export function room(): void | Promise<void> {
   if (!process.stdout.writableNeedDrain) return undefined
   return new Promise((resolve) => process.stdout.once('drain', resolve))
+}
+
+/** Runs what looks at something and prints it. */
+export async function runTool(earlySignals: () => NodeJS.Signals[], tool: () => Promise<number>): Promise<number> {
+  endOnStop(earlySignals)
+  const code = await tool()
+  await flushed()
+  return code
 }
 
 /** Waits until everything is out: the end of this process would cut off what a full pipe has not taken. */
