@@ -12,6 +12,7 @@ import { CHECK, EXPLAIN } from './inspect-options.ts'
 import { REPLAY } from './replay-options.ts'
 import { REQUEST } from './request-options.ts'
 import { SERVE } from './serve-options.ts'
+import { SPAWN } from './spawn-options.ts'
 import { serve } from './serve.ts'
 import { runTool } from './tool.ts'
 import { VALUES } from './values-options.ts'
@@ -41,6 +42,7 @@ const commands: readonly (Command | Tool | Guise)[] = [
   { ...SHOW, look: async (parsed) => (await import('./capture-show.ts')).show(parsed) },
   { ...REPLAY, look: async (parsed) => (await import('./replay.ts')).replay(parsed) },
   { ...FPM, read: async (words, signals) => (await import('./fpm.ts')).fpm(words, signals) },
+  { ...SPAWN, read: async (words, signals) => (await import('./spawn.ts')).spawn(words, signals) },
 ]
 
 /** Runs the command line and returns the exit code: 0, 1 for what could not be done, 2 for a mistake in the command line. */

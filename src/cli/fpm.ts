@@ -55,7 +55,7 @@ export async function fpm(
     const faced = await read(log, daemon)
     if ('exit' in faced) return faced.exit
     const { config, invocation } = faced
-    if (config.global.daemonize && !daemon) return await daemonize(args, config)
+    if (config.global.daemonize && !daemon) return await daemonize(config)
     const php = program === undefined ? await phpVersion(find()) : undefined
     const logUsed = usesErrorLog({ daemonize: config.global.daemonize, terminal, forceStderr: invocation.forceStderr })
     return await runMaster({
@@ -121,7 +121,7 @@ function tellCaller(text: string | Uint8Array): void {
  * Node cannot fork: a daemon is a copy of this program in a session of its own, and we wait until it serves. It keeps nothing of ours open,
  * or whoever reads what we print would wait for ever; what goes to its standard error by mistake is in the log.
  */
-function daemonize(args: readonly string[], { global }: FpmConfig): Promise<number> {
+function daemonize({ global }: FpmConfig): Promise<number> {
   const nowhere = openSync('/dev/null', 'r+')
   const stderr = global.errorLog.toLowerCase() === 'syslog' ? nowhere : openSync(global.errorLog, 'a', 0o600)
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {

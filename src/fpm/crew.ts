@@ -18,6 +18,8 @@ export interface Crew {
   readonly pid: number
   readonly exited: Promise<Exit>
   readonly exit: Exit | undefined
+  /** Its workers leave by themselves after pm.max_requests. */
+  readonly counts: boolean
   hire(timeout: number): Promise<Hand>
   /** How a process ended whose connection broke: undefined when it lives, `'unknown'` when nobody can tell any more. */
   ending(pid: number): Promise<Ending | 'unknown' | undefined>

@@ -110,6 +110,10 @@ export class Exchange {
    */
   stderr(text: ByteString): void {
     if (this.over) return
+    if (!this.connection.php) {
+      this.connection.writeText(streamRecords(Type.Stderr, this.id, text))
+      return
+    }
     const messages = text.replace(/\n$/, '').split(/\n(?=PHP [A-Z])/)
     const joined = messages.map((each) => `PHP message: ${each}`).join('; ')
     this.connection.writeText(streamRecords(Type.Stderr, this.id, this.#said ? `; ${joined}` : joined))
@@ -129,7 +133,7 @@ export class Exchange {
   /** The last records, up to END_REQUEST, which begins at `at`. */
   finish(chunk: Buffer, from: number, at: number): void {
     if (this.over) return
-    if (this.sent === 0 && this.status === 404 && at - from < MISSING_LIMIT && isMissing(chunk, from, at)) {
+    if (this.connection.php && this.sent === 0 && this.status === 404 && at - from < MISSING_LIMIT && isMissing(chunk, from, at)) {
       this.answer(404, `${this.head.replace(/^Status: [^\r]*\r\n/, '')}\r\n`, 'File not found.\n', 'Primary script unknown')
       return
     }

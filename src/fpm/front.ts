@@ -11,9 +11,11 @@ import type { Journal } from './journal.ts'
 import { Leader } from './leader.ts'
 import { MainLog } from './log/main-log.ts'
 import { WorkerOutput } from './log/worker-output.ts'
-import { phpCommand } from './php-command.ts'
+import { phpCommand, programCommand } from './php-command.ts'
 import type { PhpProgram } from './php-command.ts'
 import { Pool } from './pool.ts'
+import type { PoolOptions } from './pool.ts'
+import { ProgramCrew } from './program-crew.ts'
 import { Records } from './records.ts'
 import { Budget } from './budget.ts'
 import { identify } from './user.ts'
@@ -21,7 +23,9 @@ import { identify } from './user.ts'
 /** What the master tells a front. Plain data. */
 export interface FrontSpec {
   readonly config: FpmConfig
-  readonly php: PhpProgram
+  readonly php: PhpProgram | undefined
+  /** In place of php-cgi: a FastCGI program and its arguments. */
+  readonly program: readonly [string, ...string[]] | undefined
   /** The main log is the configuration's, not standard error. */
   readonly logUsed: boolean
 }
@@ -35,6 +39,9 @@ export interface Tally {
   readonly slow: number
 }
 
+type Common = Omit<PoolOptions, 'startCrew' | 'folders' | 'subject' | 'php'>
+
+/** Milliseconds between two of them. */
 const TALLY = 1000
 
 /** Builds the pools. What it rejects with reaches the main log. */
@@ -101,47 +108,54 @@ class FpmFront {
     }
     if (config.statusOf !== undefined) {
       const subject = this.#pools.find((each) => each.config.name === config.statusOf)
-      return new Pool({ ...common, startCrew: nobody, folders: undefined, subject })
+      return new Pool({ ...common, startCrew: nobody, folders: undefined, subject, php: false })
     }
-    const command = phpCommand(config, this.#spec.php, identity, process.env)
+    return this.#spec.program === undefined ? this.#phpPool(common) : this.#programPool(common, this.#spec.program)
+  }
+
+  #phpPool(common: Common): Pool {
+    const { config, identity } = common
+    const command = phpCommand(config, this.#spec.php!, identity, process.env)
     this.#removals.push(command.remove)
-    let pool: Pool | undefined
     const startCrew = (): Leader => {
-      const output = this.#output(config, () => pool)
       const leader: Leader = new Leader({
         ...command,
         name: config.name,
         guard: this.#guard,
+        // All children of a leader write to one pipe: where one of them is at work it was that one, else the leader is named.
         onOutput: (stream, bytes) => {
-          if (config.catchWorkersOutput) output(leader, stream, bytes)
+          const busy = [...pool.staff.workers].filter((worker) => worker.hand.crew === leader && worker.exchange !== undefined)
+          output(busy.length === 1 ? busy[0]!.pid : leader.pid, stream, bytes)
         },
       })
       return leader
     }
-    pool = new Pool({ ...common, startCrew, folders: command.folders, subject: undefined })
+    const output = this.#output(config)
+    const pool: Pool = new Pool({ ...common, startCrew, folders: command.folders, subject: undefined, php: true })
     return pool
   }
 
-  /** All children of a leader write to one pipe: where one of them is at work it was that one, else nobody can tell and the leader is named. */
-  #output(config: PoolConfig, pool: () => Pool | undefined): (leader: Leader, stream: 'stdout' | 'stderr', bytes: Uint8Array) => void {
-    const { global } = this.#spec.config
+  #programPool(common: Common, program: readonly [string, ...string[]]): Pool {
+    const { config, identity } = common
+    const command = programCommand(config, program, identity, process.env)
+    const startCrew = (): ProgramCrew =>
+      new ProgramCrew({ ...command, name: config.name, guard: this.#guard, onOutput: this.#output(config) })
+    return new Pool({ ...common, startCrew, folders: undefined, subject: undefined, php: false })
+  }
+
+  /** What workers print, into the main log; nowhere unless catch_workers_output says so. */
+  #output(config: PoolConfig): (pid: number, stream: 'stdout' | 'stderr', bytes: Uint8Array) => void {
+    if (!config.catchWorkersOutput) return () => {}
+    const main = this.#main
+    const { logBuffering: buffering } = this.#spec.config.global
     const outputs = new Map<number, WorkerOutput>()
-    return (leader, stream, bytes) => {
-      const busy = [...(pool()?.staff.workers ?? [])].filter((worker) => worker.hand.crew === leader && worker.exchange !== undefined)
-      const pid = busy.length === 1 ? busy[0]!.pid : leader.pid
+    return (pid, stream, bytes) => {
       let output = outputs.get(pid)
       if (output === undefined) {
         if (outputs.size > 64) outputs.clear()
-        const head = (): string => this.#main.head('warning', 'fpm_stdio_child_said')
-        output = new WorkerOutput({
-          pool: config.name,
-          pid,
-          decorate: config.decorateWorkersOutput,
-          buffering: global.logBuffering,
-          limit: this.#main.limit,
-          head,
-          write: (line) => this.#main.write(line),
-        })
+        const head = (): string => main.head('warning', 'fpm_stdio_child_said')
+        const { name: pool, decorateWorkersOutput: decorate } = config
+        output = new WorkerOutput({ pool, pid, decorate, buffering, limit: main.limit, head, write: (line) => main.write(line) })
         outputs.set(pid, output)
       }
       output.push(stream, bytes)

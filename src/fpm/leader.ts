@@ -47,6 +47,7 @@ const clock = new Int32Array(new SharedArrayBuffer(4))
 
 export class Leader implements Crew {
   readonly pid: number
+  readonly counts: boolean = true
   readonly exited: Promise<Exit>
   /** Set once it has exited. */
   exit: Exit | undefined

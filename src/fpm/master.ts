@@ -23,7 +23,9 @@ export interface MasterOptions {
   readonly log: MainLog
   /** See usesErrorLog. */
   readonly logUsed: boolean
-  readonly php: PhpProgram
+  readonly php: PhpProgram | undefined
+  /** In place of php-cgi. */
+  readonly program?: readonly [string, ...string[]]
   /** The program of a front. */
   readonly frontEntry: string
   readonly signals: Signals
@@ -225,8 +227,8 @@ class Master {
 
   #start(generation: number): void {
     const sockets = this.#sockets
-    const [program, ...args] = command(this.#options.frontEntry)
-    const front = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...sockets.map(({ fd }) => fd)] })
+    const [node, ...args] = command(this.#options.frontEntry)
+    const front = spawn(node, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...sockets.map(({ fd }) => fd)] })
     this.#fronts.set(generation, { process: front, sockets })
     let why: string | undefined
     let over = false
@@ -252,7 +254,8 @@ class Master {
       // It was never started: there will be no exit.
       if (front.pid === undefined) exited(1, null)
     })
-    const spec: FrontSpec = { config: this.#config, php: this.#options.php, logUsed: this.#options.logUsed }
+    const { php, program, logUsed } = this.#options
+    const spec: FrontSpec = { config: this.#config, php, program, logUsed }
     const addresses = sockets.map(({ address }) => address)
     send(front, { type: 'start', generation, alone: this.#state.serving === undefined, spec, addresses })
   }

@@ -17,10 +17,10 @@ export interface Obituary {
   readonly crash: boolean
 }
 
-/** @param lived milliseconds. @param spare the manager wanted it gone. */
-export function obituary(pool: string, pid: number, ending: Ending | 'unknown', lived: number, spare: boolean): Obituary {
+/** @param lived milliseconds. @param dismissed why the manager wanted it gone, if it did. */
+export function obituary(pool: string, pid: number, ending: Ending | 'unknown', lived: number, dismissed?: string): Obituary {
   const after = `after ${seconds(lived)} seconds from start`
-  if (spare) {
+  if (dismissed === 'spare') {
     const text = `[pool ${pool}] child ${pid} has been killed by the process management ${after}`
     return { level: 'debug', text, calm: true, crash: false }
   }
@@ -34,9 +34,9 @@ export function obituary(pool: string, pid: number, ending: Ending | 'unknown', 
   }
   const { code, signal } = ending
   return {
-    level: code === 0 || signal === SIGQUIT ? 'notice' : 'warning',
+    level: code === 0 || signal === SIGQUIT || dismissed === 'worn' ? 'notice' : 'warning',
     text: `[pool ${pool}] child ${pid} exited ${endingText(ending)} ${after}`,
-    calm: code === 0,
+    calm: code === 0 || dismissed === 'worn',
     crash: signal === SIGSEGV || signal === SIGBUS,
   }
 }

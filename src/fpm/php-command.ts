@@ -47,13 +47,13 @@ export function phpCommand(config: PoolConfig, php: PhpProgram, identity: Identi
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
   }
   try {
-    const chain = [...priority(config), ...limits(config), ...become(config, php, identity)]
+    const chain = [...priority(config), ...limits(config), ...become(config, php.file, identity)]
     const values = firstOfEach(config.phpValues).flatMap(([name, value]) => ['-d', `${name}=${quoted(value)}`])
     const args = [...settingsFile(php), ...words(php, folder), ...values]
     return {
       command: [...chain, php.file, ...args] as [string, ...string[]],
-      cwd: config.chroot === undefined ? (config.chdir ?? process.cwd()) : '/',
-      env: environment(config, identity, master, scan),
+      cwd: cwdOf(config),
+      env: phpEnvironment(config, environment(config, identity, master), scan),
       children: config.pmMaxChildren + SPARE,
       folders,
       remove,
@@ -62,6 +62,33 @@ export function phpCommand(config: PoolConfig, php: PhpProgram, identity: Identi
     remove()
     throw error
   }
+}
+
+/** The same for a FastCGI program that is not PHP: its file and its arguments. */
+export function programCommand(
+  config: PoolConfig,
+  program: readonly [string, ...string[]],
+  identity: Identity | undefined,
+  master: NodeJS.ProcessEnv,
+): Pick<PhpCommand, 'command' | 'cwd' | 'env'> {
+  const [file, ...args] = program
+  const path = findProgram(file, { path: master['PATH'] })
+  if (path === undefined) {
+    throw new GatewayError('CONFIG', { status: 500, message: `[pool ${config.name}] there is no program ${file} that we may execute` })
+  }
+  const env = environment(config, identity, master)
+  if (config.clearEnv && master['PATH'] !== undefined) env['PATH'] ??= master['PATH']
+  // Of TCP peers only: libfcgi would refuse ours, which come by a unix socket.
+  delete env['FCGI_WEB_SERVER_ADDRS']
+  return {
+    command: [...priority(config), ...limits(config), ...become(config, path, identity), path, ...args] as [string, ...string[]],
+    cwd: cwdOf(config),
+    env,
+  }
+}
+
+function cwdOf(config: PoolConfig): string {
+  return config.chroot === undefined ? (config.chdir ?? process.cwd()) : '/'
 }
 
 // ---- settings
@@ -142,22 +169,21 @@ function topFolders(root: string): string[] {
 
 // ---- who and where
 
-function environment(
-  config: PoolConfig,
-  identity: Identity | undefined,
-  master: NodeJS.ProcessEnv,
-  scan: string | undefined,
-): Record<string, string> {
+function environment(config: PoolConfig, identity: Identity | undefined, master: NodeJS.ProcessEnv): Record<string, string> {
   const env: Record<string, string> = {}
   if (!config.clearEnv) for (const [name, value] of Object.entries(master)) if (value !== undefined) env[name] = value
   if (identity?.name !== undefined) env['USER'] = identity.name
   if (identity?.home !== undefined) env['HOME'] = identity.home
   for (const [name, value] of firstOfEach(config.env)) env[name] = value.startsWith('$') ? (master[value.slice(1)] ?? '') : value
-  if (config.listenAllowedClients !== undefined && !config.listen.startsWith('/'))
-    env['FCGI_WEB_SERVER_ADDRS'] = config.listenAllowedClients
+  return env
+}
+
+function phpEnvironment(config: PoolConfig, env: Record<string, string>, scan: string | undefined): Record<string, string> {
+  const { listenAllowedClients, listen, pmMaxChildren, pmMaxRequests } = config
+  if (listenAllowedClients !== undefined && !listen.startsWith('/')) env['FCGI_WEB_SERVER_ADDRS'] = listenAllowedClients
   if (scan !== undefined) env['PHP_INI_SCAN_DIR'] = scan
-  env['PHP_FCGI_CHILDREN'] = String(config.pmMaxChildren + SPARE)
-  env['PHP_FCGI_MAX_REQUESTS'] = String(config.pmMaxRequests)
+  env['PHP_FCGI_CHILDREN'] = String(pmMaxChildren + SPARE)
+  env['PHP_FCGI_MAX_REQUESTS'] = String(pmMaxRequests)
   return env
 }
 
@@ -180,7 +206,7 @@ export function coreLimit(limit: CoreLimit): string | undefined {
   return limit === 0 ? undefined : String(limit)
 }
 
-function become(config: PoolConfig, php: PhpProgram, identity: Identity | undefined): string[] {
+function become(config: PoolConfig, file: string, identity: Identity | undefined): string[] {
   if (identity === undefined) return []
   const { uid, gid, name } = identity
   if (config.chroot === undefined) {
@@ -188,12 +214,12 @@ function become(config: PoolConfig, php: PhpProgram, identity: Identity | undefi
     return [need('setpriv', config.name, 'user and group'), `--reuid=${name ?? uid}`, `--regid=${gid}`, groups]
   }
   // php-fpm enters the root after PHP has been loaded; php-cgi is loaded after.
-  if (statSync(join(config.chroot, php.file), { throwIfNoEntry: false })?.isFile() !== true) {
+  if (statSync(join(config.chroot, file), { throwIfNoEntry: false })?.isFile() !== true) {
     throw new GatewayError('CONFIG', {
       status: 500,
       message:
-        `[pool ${config.name}] chroot: there is no ${join(config.chroot, php.file)}. Workers are started inside the root, so it must hold ` +
-        `php-cgi, its libraries, extensions and settings (ldd ${php.file} names the libraries), /dev/null and /usr/share/zoneinfo; or leave chroot out`,
+        `[pool ${config.name}] chroot: there is no ${join(config.chroot, file)}. Workers are started inside the root, so it must hold ` +
+        `the program, its libraries, extensions and settings (ldd ${file} names the libraries), /dev/null and /usr/share/zoneinfo; or leave chroot out`,
     })
   }
   const tool = need('chroot', config.name, 'chroot')

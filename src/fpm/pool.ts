@@ -34,12 +34,15 @@ export interface PoolOptions extends Omit<StaffOptions, 'crashed' | 'answered'> 
   crashed(pool: Pool): void
   /** Scripts elsewhere would run without the settings they must not change. */
   readonly folders: ReadonlySet<string> | undefined
+  /** Its workers are php-cgi's: answers and complaints are put into php-fpm's words, and not every file may be run. */
+  readonly php: boolean
   /** Of a pool that only tells of another one. */
   readonly subject: Pool | undefined
 }
 
 export class Pool implements House {
   readonly config: PoolConfig
+  readonly php: boolean
   readonly staff: Staff
   readonly startTime: number = Date.now()
   accepted = 0
@@ -57,6 +60,7 @@ export class Pool implements House {
   constructor(options: PoolOptions) {
     const { config } = (this.#options = options)
     this.config = config
+    this.php = options.php
     this.#journal = options.journal
     this.#subject = options.subject ?? this
     this.staff = new Staff({ ...options, crashed: () => options.crashed(this), answered: (exchange) => this.#finished(exchange) })
@@ -107,6 +111,10 @@ export class Pool implements House {
   /** What PHP is not asked at all. */
   #refused(exchange: Exchange, facts: Facts): boolean {
     const script = facts.scriptFilename
+    if (!this.php && this.config.statusOf === undefined) {
+      facts.script = script
+      return false
+    }
     const resolved = this.#extensions.resolve(script, performance.now())
     facts.script = resolved.file
     // A pool that only tells runs nothing.

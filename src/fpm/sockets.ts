@@ -4,7 +4,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { lookup } from 'node:dns/promises'
-import { chmodSync, chownSync, existsSync, lstatSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, lstatSync, renameSync, rmSync, statSync } from 'node:fs'
 import net from 'node:net'
 import { dirname } from 'node:path'
 import { getSystemErrorName } from 'node:util'
@@ -175,4 +175,50 @@ function bound(listen: string, address: Address, handle: Handle, remove: () => v
       handle.close()
     },
   }
+}
+
+export interface ListeningOptions {
+  readonly listen: { readonly path: string } | { readonly host: string; readonly port: number }
+  readonly backlog: number
+  readonly mode: number | undefined
+  readonly user: string | undefined
+  readonly group: string | undefined
+  readonly socketUser: string | undefined
+  readonly socketGroup: string | undefined
+}
+
+/**
+ * A socket that listens and is to be given to programs in this very turn of the event loop: Node would poll it from the next one on, and
+ * take connections away. Throws in spawn-fcgi's words.
+ */
+export function bindListening(options: ListeningOptions): { readonly fd: number; close(): void } {
+  const { listen, backlog } = options
+  const isPath = 'path' in listen
+  // Closing it would remove the name it was bound to, so the file gets another one before.
+  const bindName = isPath ? `${listen.path}.${process.pid}` : listen.host
+  if (isPath) {
+    if (Buffer.byteLength(bindName) > PATH_LIMIT) throw new Error('path of the Unix socket is too long')
+    rmSync(bindName, { force: true })
+  }
+  const handle = isPath ? createHandle(bindName, -1, -1) : createHandle(listen.host, listen.port, net.isIP(listen.host) === 6 ? 6 : 4)
+  if (typeof handle === 'number') throw new Error(`bind failed: ${getSystemErrorName(handle)}`)
+  try {
+    const status = (handle as Handle & { listen(backlog: number): number }).listen(backlog)
+    if (status !== 0) throw new Error(`bind failed: ${getSystemErrorName(status)}`)
+    if (isPath) {
+      const uid = options.socketUser ?? options.user
+      const gid = options.socketGroup ?? options.group
+      const now = statSync(bindName)
+      if (uid !== undefined || gid !== undefined) {
+        chownSync(bindName, uid === undefined ? now.uid : userId('spawn', uid), gid === undefined ? now.gid : groupId('spawn', gid))
+      }
+      chmodSync(bindName, options.mode ?? 0o666 & ~process.umask() & 0o770)
+      if (lstatSync(listen.path, { throwIfNoEntry: false })?.isSocket() === false) throw new Error(`${listen.path} is not a socket`)
+      renameSync(bindName, listen.path)
+    }
+  } catch (error) {
+    handle.close()
+    throw error
+  }
+  return { fd: handle.fd, close: () => handle.close() }
 }

@@ -177,9 +177,10 @@ export class Staff {
     worker.lastActive = performance.now()
     const { pmMaxRequests } = this.#options.config
     if (pmMaxRequests > 0 && worker.requests >= pmMaxRequests) {
-      // It leaves by itself: the interpreter counts, too.
       worker.dismissed = 'worn'
       this.dispatcher.remove(worker)
+      // PHP leaves by itself: it counts, too.
+      if (!worker.hand.crew.counts) worker.hand.crew.kill(worker.pid, 'SIGTERM')
       setTimeout(() => {
         if (this.workers.has(worker)) worker.hand.crew.kill(worker.pid, 'SIGKILL')
       }, WORN_TIME).unref()
@@ -242,15 +243,14 @@ export class Staff {
   #dead(worker: Worker, ending: Ending | 'unknown'): void {
     if (!this.workers.has(worker)) return
     const { crew } = worker.hand
-    const spare = worker.dismissed === 'spare'
-    const { level, text, calm, crash } = obituary(this.#name, worker.pid, ending, performance.now() - worker.startedAt, spare)
+    const { level, text, calm, crash } = obituary(this.#name, worker.pid, ending, performance.now() - worker.startedAt, worker.dismissed)
     this.#gone(worker)
     this.#options.journal.write(level, text, 'fpm_children_bury')
     if (crash) this.#options.crashed()
     if (this.#closing || crew !== this.#crew) return
     this.#unreaped = true
     this.#reap()
-    if (!spare) this.#replace(calm || worker.requests > 0)
+    if (worker.dismissed !== 'spare') this.#replace(calm || worker.requests > 0)
   }
 
   /** The crew is rid of its dead when nobody is at work: who dies while it is at that dies unseen. */

@@ -33,6 +33,8 @@ const IDLE_TIME = 3_600_000
 
 /** Who answers. */
 export interface House {
+  /** Whether it is PHP that answers, and php-fpm that is expected to. */
+  readonly php: boolean
   /** Its parameters are there. @returns whether it is answered already, without its body. */
   greet(exchange: Exchange): boolean
   /** All of it is there. `close` is for when the body is not needed any more. */
@@ -215,6 +217,8 @@ export class WebConnection {
     if (this.#channel !== undefined) {
       this.#channel.end()
       this.#channel = undefined
+      // Nobody asks for more of a body that is whole, and what follows is another request.
+      this.socket.resume()
       return
     }
     const pieces = this.#pieces
@@ -255,6 +259,10 @@ export class WebConnection {
 
   writeText(wire: string): void {
     if (wire !== '') this.socket.write(wire, 'latin1')
+  }
+
+  get php(): boolean {
+    return this.#door.house.php
   }
 
   hasRoom(): boolean {

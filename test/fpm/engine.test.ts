@@ -108,6 +108,18 @@ describe.skipIf(!has('php-cgi', REAL))('beside php-fpm', () => {
     expect(reply.body).toBe(`${length} ${createHash('md5').update(body).digest('hex')} ${length}`)
   })
 
+  test('a connection goes on after a large body', async () => {
+    await using fpm = await Fpm.start('viaduct', { pool: 'pm = static\npm.max_children = 1', scripts: SCRIPTS })
+    const socket = open(fpm.socket)
+    for (let i = 0; i < 3; i++) {
+      const body = Buffer.alloc(2_000_000)
+      const reply = await fpm.ask('body.php', '', { socket, body, variables: { REQUEST_METHOD: 'POST' } })
+      expect(reply.body).toMatch(/^2000000 /)
+      expect((await fpm.ask('hello.php', '', { socket })).body).toBe('hello')
+    }
+    socket.destroy()
+  })
+
   test('a body of a file of the web server (REQUEST_BODY_FILE)', async () => {
     const body = randomBytes(300_000)
     const [real, ours] = await both(STATIC, async (fpm) => {
