@@ -25,6 +25,8 @@ export interface PythonThreadData {
   readonly input: SharedArrayBuffer
   readonly output: SharedArrayBuffer
   readonly errors: SharedArrayBuffer
+  /** One Int32: 1 when its memory has grown, which does not become smaller. Set before the answer that comes next. */
+  readonly full: SharedArrayBuffer
 }
 
 export type FromPython =

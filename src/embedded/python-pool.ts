@@ -117,7 +117,8 @@ class ThreadHost implements WorkerHost {
   readonly #input = new Pipe(Pipe.memory(PIPE))
   readonly #output = new Pipe(Pipe.memory(PIPE))
   readonly #errors = new Pipe(Pipe.memory(ERRORS))
-  readonly #wire = new Wire(this.#input, this.#output)
+  readonly #full = new Int32Array(new SharedArrayBuffer(4))
+  readonly #wire = new Wire(this.#input, this.#output, () => this.#look())
   readonly #stderr: { write(bytes: Uint8Array): void; end(): void }
   #thread: Thread<never, FromPython> | undefined
   #killed = false
@@ -147,6 +148,9 @@ class ThreadHost implements WorkerHost {
     }
     this.#drainErrors()
     this.#stderr.end()
+    // What it said last, perhaps what it gives back.
+    this.#wire.arrived()
+    await new Promise((resolve) => setImmediate(resolve))
     this.#wire.destroy()
     return this.#killed ? KILLED : ENDED
   }
@@ -175,6 +179,7 @@ class ThreadHost implements WorkerHost {
       input: this.#input.memory,
       output: this.#output.memory,
       errors: this.#errors.memory,
+      full: this.#full.buffer as SharedArrayBuffer,
     }
   }
 
@@ -183,6 +188,11 @@ class ThreadHost implements WorkerHost {
     else if (message === 'room') this.#wire.room()
     else if (message === 'errors') this.#drainErrors()
     else this.#events.listening([this.#wire])
+  }
+
+  /** Before it is known that a request is over: nothing more is sent to one that is to be replaced. */
+  #look(): void {
+    if (Atomics.exchange(this.#full, 0, 0) === 1) this.#events.leaving()
   }
 
   #drainErrors(): void {

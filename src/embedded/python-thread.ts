@@ -14,6 +14,7 @@ const data = workerData as PythonThreadData
 const input = new Pipe(data.input)
 const output = new Pipe(data.output)
 const errors = new Pipe(data.errors)
+const full = new Int32Array(data.full)
 
 function tell(message: FromPython): void {
   port.postMessage(message)
@@ -46,9 +47,11 @@ try {
     `${OWN}/worker.py`,
     data.settings,
     receive,
-    send,
+    (bytes: Bytes) => {
+      if (python._module.HEAPU8.length > data.memory / 2) Atomics.store(full, 0, 1)
+      return send(bytes)
+    },
     () => input.waitForBytes(),
-    () => python._module.HEAPU8.length > data.memory / 2,
   )
 } catch (error) {
   pour(errors, Buffer.from(`${reasonOf(error)}\n`), 'errors')

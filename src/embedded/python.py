@@ -14,19 +14,15 @@ import types
 class Channel:
     """As much of a socket as the worker uses."""
 
-    def __init__(self, receive, send, large, leave, nowait):
+    def __init__(self, receive, send, nowait):
         self._receive = receive
         self._send = send
-        self._large = large
-        self._leave = leave
         self._nowait = nowait
 
     def recv(self, size, flags=0):
         data = self._receive(size, not flags & self._nowait)
         if data is None:
             raise BlockingIOError
-        if self._large():
-            self._leave()
         return data.to_bytes()
 
     def sendall(self, data):
@@ -63,16 +59,12 @@ def packages(folder):
         yield from sorted(glob.glob(os.path.join(glob.escape(folder), venv, "lib", "python3*", "site-packages")))
 
 
-def run(program, settings, receive, send, wait, large):
+def run(program, settings, receive, send, wait):
     settings = json.loads(settings)
     worker = load("viaduct_worker", program)
     worker.select = types.SimpleNamespace(poll=lambda: Poll(wait), POLLIN=1)
 
-    def leave():
-        connection.leaving = True
-
-    channel = Channel(receive, send, large, leave, worker.socket.MSG_DONTWAIT)
-    connection = worker.Connection(channel, settings)
+    connection = worker.Connection(Channel(receive, send, worker.socket.MSG_DONTWAIT), settings)
     worker.prepare_paths(settings)
     sys.path += [path for path in packages(settings["folder"]) if os.path.isdir(path)]
     found = worker.load_or_tell(connection, settings)

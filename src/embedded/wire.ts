@@ -9,12 +9,14 @@ export class Wire extends Duplex {
   /** What did not fit, and whom to tell when it did. */
   #rest: { readonly bytes: Uint8Array; at: number; readonly done: () => void } | undefined
   #reading = false
+  readonly #reads: () => void
 
-  /** @param input to the thread; @param output from it. */
-  constructor(input: Pipe, output: Pipe) {
+  /** @param input to the thread; @param output from it; @param reads called before something that was read is handed on. */
+  constructor(input: Pipe, output: Pipe, reads: () => void) {
     super({ allowHalfOpen: true })
     this.#input = input
     this.#output = output
+    this.#reads = reads
   }
 
   /** The thread has written, and rung. */
@@ -34,7 +36,11 @@ export class Wire extends Duplex {
   }
 
   #pull(): void {
-    while (this.#output.length > 0 && this.#reading) this.#reading = this.push(this.#output.read())
+    while (this.#output.length > 0 && this.#reading) {
+      const bytes = this.#output.read()
+      this.#reads()
+      this.#reading = this.push(bytes)
+    }
   }
 
   override _write(bytes: Buffer, _: BufferEncoding, done: () => void): void {

@@ -27,6 +27,8 @@ export interface HostEvents {
   listening(wires: readonly (string | Duplex)[]): void
   /** A line that it says besides. */
   said(line: string): void
+  /** It is to be replaced, when it has done what it has. */
+  leaving(): void
 }
 
 export interface WorkerHost {

@@ -76,6 +76,7 @@ export class Worker implements LineOwner {
         for (const wire of wires) this.lines.push(new Line(wire, this))
       },
       said: (line) => this.#said(line),
+      leaving: () => this.#leave(),
     })
     this.pid = this.#host.pid
     this.ready = new Promise((resolve, reject) => {

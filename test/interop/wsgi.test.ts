@@ -2,11 +2,12 @@
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { Server } from '../../src/core/index.ts'
+import type { Log, Server } from '../../src/core/index.ts'
+import { embeddedWsgi } from '../../src/embedded/index.ts'
 import { serveHttp } from '../../src/http/index.ts'
 import { wsgi, wsgiPool } from '../../src/wsgi/index.ts'
 import type { WsgiPool, WsgiPoolOptions } from '../../src/wsgi/index.ts'
@@ -24,11 +25,15 @@ interface Served {
   close(): Promise<void>
 }
 
-async function serve(options: WsgiPoolOptions): Promise<Served> {
+function serve(options: WsgiPoolOptions): Promise<Served> {
+  return serveBy((log) => wsgiPool({ python: PYTHON, workers: 2, log, ...options }))
+}
+
+async function serveBy(make: (log: Log) => WsgiPool): Promise<Served> {
   const logged: string[] = []
   const line = (_: object, message: string): void => void logged.push(message)
   const log = { debug: line, info: line, warn: line, error: line }
-  const pool = wsgiPool({ python: PYTHON, workers: 2, log, ...options })
+  const pool = make(log)
   await pool.ready()
   const server = await serveHttp(pool, { log })
   const { address } = server
@@ -79,16 +84,36 @@ describe.skipIf(!has('python3'))('wsgiref.validate', () => {
   })
 })
 
-describe.skipIf(!hasModules(PYTHON, 'flask'))('Flask', () => {
+/** The application with Flask and what that needs beside it, as files: those of them that are Python. */
+function vendored(folder: string): string {
+  const code =
+    'import flask, werkzeug, jinja2, click, itsdangerous, markupsafe as m; print(*(each.__path__[0] for each in (flask, werkzeug, jinja2, click, itsdangerous, m)))'
+  for (const path of execFileSync(PYTHON, ['-c', code], { encoding: 'utf8' }).trim().split(' '))
+    cpSync(path, join(folder, 'vendor', basename(path)), {
+      recursive: true,
+      dereference: true,
+      filter: (file) => !/\.so$|__pycache__/.test(file),
+    })
+  cpSync(fixture('flask_site/app.py'), join(folder, 'app.py'))
+  return join(folder, 'app.py')
+}
+
+describe.skipIf(!hasModules(PYTHON, 'flask')).each(['native', 'embedded'])('Flask, with the %s Python', (interpreter) => {
+  const folder = mkdtempSync(join(tmpdir(), 'viaduct-test-flask-'))
   let served: Served
   let browser: Browser
   beforeAll(async () => {
-    served = await serve({ app: fixture('flask_site/app.py'), name: 'flask' })
+    const app = interpreter === 'native' ? fixture('flask_site/app.py') : vendored(folder)
+    served = await serveBy((log) => {
+      const options = { app, name: 'flask', log }
+      return interpreter === 'native' ? wsgiPool({ ...options, python: PYTHON, workers: 2 }) : embeddedWsgi({ ...options, workers: 1 })
+    })
     browser = new Browser(served.port)
-  })
+  }, 60_000)
   afterAll(async () => {
     browser?.close()
     await served?.close()
+    rmSync(folder, { recursive: true })
   })
 
   test('routes, and builds URLs that lead back', async () => {
