@@ -46,8 +46,8 @@ export class Leader {
   readonly #options: LeaderOptions
   readonly #process: Launched
   readonly #folder: string
-  /** Inodes of the children's ends of the connections made so far that are still open. */
-  readonly #accepted = new Map<string, number>()
+  /** Inodes of the children's ends of the connections made so far, until a child has closed its own: it may hold it long after we did. */
+  readonly #accepted = new Set<string>()
   #connecting: Promise<unknown> = Promise.resolve()
   #lastWords: string[] = []
 
@@ -113,9 +113,8 @@ export class Leader {
     socket.write(PRIME)
     try {
       const { inode, pid } = await Promise.race([this.#accepter(performance.now() + timeout), failed])
-      this.#accepted.set(inode, pid)
+      this.#accepted.add(inode)
       socket.removeAllListeners('error').removeAllListeners('close')
-      socket.once('close', () => this.#accepted.delete(inode))
       return { socket, pid }
     } catch (error) {
       socket.on('error', () => {})
@@ -152,11 +151,15 @@ export class Leader {
   /** The child's end of a connection carries the listener's first name in /proc/net/unix, and an inode once it is accepted. */
   #newest(): { inode: string; pid: number } | undefined {
     const inodes = new Set<string>()
+    const open = new Set<string>()
     for (const line of readFileSync('/proc/net/unix', 'latin1').split('\n')) {
       if (!line.endsWith(` ${this.#path('first')}`)) continue
       const [, , , , , state, inode] = line.split(/ +/)
-      if (state === '03' && inode !== undefined && inode !== '0' && !this.#accepted.has(inode)) inodes.add(`socket:[${inode}]`)
+      if (state !== '03' || inode === undefined || inode === '0') continue
+      open.add(inode)
+      if (!this.#accepted.has(inode)) inodes.add(`socket:[${inode}]`)
     }
+    for (const inode of this.#accepted) if (!open.has(inode)) this.#accepted.delete(inode)
     if (inodes.size === 0) return undefined
     for (const pid of this.children()) {
       for (const link of descriptors(pid)) if (inodes.has(link)) return { inode: link.slice(8, -1), pid }
@@ -177,11 +180,24 @@ export class Leader {
     }
   }
 
+  /**
+   * Lets an idle child end in its own order, where closing its connection would only make it accept another: php-cgi takes SIGTERM for
+   * the word to leave when it next looks for a connection. The leader forks another one, which shares opcache's memory as the first did.
+   * To be called before its connection is closed.
+   */
+  dismiss(pid: number): void {
+    this.#signal(pid, 'SIGTERM')
+  }
+
   /** Ends one child at once; the leader forks another. Only ever a child of this leader: the pid may be somebody else's by now. */
   kill(pid: number): void {
+    this.#signal(pid, 'SIGKILL')
+  }
+
+  #signal(pid: number, signal: NodeJS.Signals): void {
     if (!this.children().includes(pid)) return
     try {
-      process.kill(pid, 'SIGKILL')
+      process.kill(pid, signal)
     } catch {
       // It was faster.
     }

@@ -27,6 +27,8 @@ beforeAll(() => {
     'big.php': '<?php for ($i = 0; $i < 320; $i++) { echo str_repeat("b", 32768); }',
     'status.php':
       '<?php http_response_code(418); header("X-A: 1"); header("Set-Cookie: a=1"); header("Set-Cookie: b=2", false); echo "teapot";',
+    'cache.php':
+      '<?php $all = opcache_get_status(false); echo getmypid(), " ", $all["opcache_statistics"]["misses"], " ", $all["opcache_statistics"]["num_cached_scripts"];',
     'cookie.php':
       '<?php session_save_path(sys_get_temp_dir()); session_start(); $_SESSION["n"] = ($_SESSION["n"] ?? 0) + 1; echo $_SESSION["n"];',
   }
@@ -259,6 +261,56 @@ describe.skipIf(!has('php-cgi'))('a PHP pool', () => {
       process.kill(pid, 'SIGKILL')
       await until('it is dead', () => !alive(pid))
     }
+  })
+
+  test('is replaced after maxRequests under load, without a request lost, a gap, or a crash to tell of', async () => {
+    const { server, lines } = await open({ workers: 2, maxRequests: 5 })
+    const pids = new Set<number>()
+    const client = async (): Promise<void> => {
+      for (let i = 0; i < 2000 && pids.size < 12; i++) {
+        const response = await server.request({ target: '/sleep.php?ms=1' })
+        expect(response.status).toBe(200)
+        pids.add(Number(response.body.toString()))
+      }
+    }
+    await Promise.all(Array.from({ length: 4 }, client))
+    expect(pids.size).toBeGreaterThanOrEqual(12)
+    expect(lines).toEqual([])
+    // All that were replaced have ended: two work, and one waits to take the next place.
+    await until('only three are left', () => [...pids].filter(alive).length <= 3)
+    const both = await Promise.all([1, 2].map(() => server.request({ target: '/sleep.php?ms=50' })))
+    expect(new Set(both.map((each) => each.body.toString())).size).toBe(2)
+  })
+
+  test('the one that takes its place is there before it goes', async () => {
+    const { server } = await open({ workers: 1, maxRequests: 1 })
+    const first = Number((await server.request({ target: '/hello.php' })).body.toString().slice(6))
+    const leader = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${first}/status`, 'utf8'))![1]!
+    const children = readFileSync(`/proc/${leader}/task/${leader}/children`, 'latin1').trim().split(' ').map(Number)
+    expect(children).toHaveLength(2)
+    await until('it has gone', () => !alive(first))
+    const second = Number((await server.request({ target: '/hello.php' })).body.toString().slice(6))
+    expect(children).toContain(second)
+  })
+
+  test('a new worker finds what the ones before it have compiled', async () => {
+    const { server } = await open({ workers: 1, maxRequests: 3, ini: { 'opcache.enable': '1', 'opcache.file_update_protection': '0' } })
+    const answers: string[][] = []
+    // A new one comes when it is forked, whatever is asked meanwhile.
+    for (let i = 0; i < 2000 && new Set(answers.map(([pid]) => pid)).size < 4; i++) {
+      answers.push((await server.request({ target: '/cache.php' })).body.toString().split(' '))
+    }
+    expect(new Set(answers.map(([pid]) => pid)).size).toBe(4)
+    // Compiled once, by the first.
+    expect(answers.at(-1)!.slice(1)).toEqual(answers[1]!.slice(1))
+    expect(Number(answers[1]![2])).toBeGreaterThan(0)
+  })
+
+  test('one that is killed amid its last request is replaced once', async () => {
+    const { server } = await open({ workers: 2, maxRequests: 2 })
+    for (let i = 0; i < 6; i++) expect((await server.request({ target: '/die.php' })).status).toBe(502)
+    const all = await Promise.all(Array.from({ length: 8 }, () => server.request({ target: '/sleep.php?ms=20' })))
+    expect(all.map((each) => each.status)).toEqual(Array(8).fill(200))
   })
 
   test('close waits for what runs and leaves nothing behind', async () => {

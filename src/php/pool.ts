@@ -5,15 +5,16 @@
 // client left finishes by PHP's own rules (ignore_user_abort) and comes back when it has.
 
 import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
-import { Dispatcher, WELL, openGuard, restart, visible } from '../process/index.ts'
+import { Dispatcher, WELL, lifespan, openGuard, restart, visible } from '../process/index.ts'
 import type { Exit, Guard, RestartMemory } from '../process/index.ts'
-import { GatewayError, backend, describe, enumerate, spool } from '../core/index.ts'
-import type { Backend, ByteString, ByteStream, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
+import { GatewayError, backend, describe, spool } from '../core/index.ts'
+import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
 import { Leader } from './leader.ts'
 import { PHP_LIMITS } from './options.ts'
 import type { PhpLimits, PhpPoolOptions } from './options.ts'
 import { PHP_EXTENSIONS, hasExtension } from './script.ts'
 import { resolveScript } from './resolve.ts'
+import { scriptFilename, variables, wire } from './wire.ts'
 
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
@@ -21,6 +22,10 @@ interface Worker {
   readonly connection: Connection
   readonly pid: number
   readonly leader: Leader
+  /** Requests after which another one takes its place. */
+  readonly lifespan: number
+  /** Another one takes its place, or has taken it: nobody has to come for it. */
+  relieved: boolean
 }
 
 /** PHP as an application. Expects the site to have split the path (SCRIPT_FILENAME in `variables`), or `root`. */
@@ -48,6 +53,8 @@ class Pool {
   readonly #running = new Map<number, NodeJS.Timeout>()
   #leader: Leader | undefined
   #restarts: RestartMemory = WELL
+  /** Whose place is being taken: one at a time, for there is one child to spare. */
+  #relief: Worker | undefined
   #closing = false
 
   constructor(options: PhpPoolOptions) {
@@ -138,7 +145,7 @@ class Pool {
         // A connection is reusable only when nothing waits to be written to it: then nobody holds the body any more.
         if (!again) body?.close(reusable)
         // A worker that has lost its leader answers what it was asked, and nothing more.
-        if (reusable && worker.leader.exit === undefined) this.#dispatcher.release(worker)
+        if (reusable && worker.leader.exit === undefined) this.#finished(worker)
         else this.#lose(worker, request, error)
       },
     })
@@ -170,7 +177,7 @@ class Pool {
     const leader = new Leader({
       name: this.#name,
       phpCgi: this.#options.phpCgi ?? 'php-cgi',
-      children: this.#size,
+      children: (this.#options.maxRequests ?? 0) > 0 ? this.#size + 1 : this.#size,
       ini: this.#options.ini ?? {},
       env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', ...this.#options.env },
       cwd: this.#options.root ?? '/',
@@ -183,19 +190,59 @@ class Pool {
     return leader
   }
 
-  /** One connection to one child, and the worker it makes. */
-  async #join(leader: Leader, timeout: number): Promise<void> {
+  /** One connection to one child, and the worker it makes; undefined when there is no use for it any more. */
+  async #join(leader: Leader, timeout: number): Promise<Worker | undefined> {
     const { socket, pid } = await leader.connect(timeout)
     clearTimeout(this.#running.get(pid))
     this.#running.delete(pid)
     if (this.#closing || leader !== this.#leader) {
       socket.destroy()
-      return
+      return undefined
     }
     const connection = new Connection(socket, { peer: `php "${this.#name}" pid ${pid}`, log: this.#log })
-    const worker: Worker = { connection, pid, leader }
+    const worker: Worker = { connection, pid, leader, lifespan: lifespan(this.#options.maxRequests), relieved: false }
     connection.onClose = () => this.#left(worker)
     this.#dispatcher.add(worker)
+    return worker
+  }
+
+  #finished(worker: Worker): void {
+    if (worker.connection.requests < worker.lifespan) this.#dispatcher.release(worker)
+    else this.#worn(worker)
+  }
+
+  /** It has done its requests. It goes on until the spare child has taken its place, so that there is never one less; then it is let go. */
+  #worn(worker: Worker): void {
+    if (worker.relieved && worker !== this.#relief) {
+      this.#dismiss(worker)
+      return
+    }
+    this.#dispatcher.release(worker)
+    if (this.#relief !== undefined || this.#closing) return
+    this.#relief = worker
+    worker.relieved = true
+    const { leader } = worker
+    this.#join(leader, this.#limits.silence + this.#limits.start).then(
+      (successor) => {
+        this.#relief = undefined
+        if (successor === undefined) return
+        const idle = this.#dispatcher.idleWorkers.includes(worker)
+        this.#dispatcher.remove(worker)
+        if (idle) this.#dismiss(worker)
+      },
+      (error: unknown) => {
+        this.#relief = undefined
+        worker.relieved = false
+        // It is as good as it was, and the next of its requests tries again.
+        if (!this.#closing && leader.exit === undefined) this.#log.warn({ app: this.#name, pid: worker.pid }, describe(error))
+        if (worker.connection.closed) this.#left(worker)
+      },
+    )
+  }
+
+  #dismiss(worker: Worker): void {
+    worker.leader.dismiss(worker.pid)
+    worker.connection.close()
   }
 
   /** A request ended in a way that leaves the connection unusable. */
@@ -224,7 +271,7 @@ class Pool {
     this.#dispatcher.remove(worker)
     const { leader } = worker
     if (leader.exit !== undefined) this.#bury(leader)
-    if (this.#closing || leader.exit !== undefined || leader !== this.#leader) return
+    if (worker.relieved || this.#closing || leader.exit !== undefined || leader !== this.#leader) return
     this.#join(leader, this.#limits.silence + this.#limits.start).catch((error: unknown) => {
       if (this.#closing || leader !== this.#leader || leader.exit !== undefined) return
       // Its children do not come up: a new leader is the only thing left to try.
@@ -279,20 +326,4 @@ class Pool {
     await this.#leader?.stop(this.#running.size > 0 ? Math.max(100, until - performance.now()) : 1000)
     if (this.#ownsGuard) this.#guard.close()
   }
-}
-
-function scriptFilename(request: GatewayRequest): ByteString | undefined {
-  const { own } = request.variables
-  for (let i = 0; i < own.length; i += 2) if (own[i] === 'SCRIPT_FILENAME') return own[i + 1]
-  return undefined
-}
-
-function variables(request: GatewayRequest, body: Spooled | undefined, emit: (name: ByteString, value: ByteString) => void): void {
-  enumerate(request, emit, body === undefined ? {} : { contentLength: body.length })
-  // Some applications look whether a server stands in front of PHP by this (it once kept php-cgi from being run by its URL).
-  emit('REDIRECT_STATUS', '200')
-}
-
-function wire(body: Spooled | undefined): readonly Uint8Array[] | ByteStream | null {
-  return body === undefined ? null : (body.chunks ?? body.stream())
 }
