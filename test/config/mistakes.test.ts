@@ -75,7 +75,7 @@ test('twenty mistakes are told together', async () => {
     'applications.shop.workers: expected a whole number from 1 to 10000, got "lots"',
     'applications.shop.limits.silence: expected a duration: seconds, or text such as "500ms", "30s" or "5m", got "long"',
     'applications.old: expected either "root" (a folder of programs) or "script" (one program), got both',
-    'applications.api.address: expected an address such as "127.0.0.1:9000" or "unix:/run/app.sock", got "nobody"',
+    'applications.api.address: expected an address such as "127.0.0.1:9000", "unix:/run/app.sock", "fastcgis://php:9001" or "fastcgi+srv://_fcgi._tcp.example.org", got "nobody"',
     'applications.api.variables.QUERY_STRING: expected a variable that no request decides, got QUERY_STRING, which the server computes',
     expect.stringMatching(
       /^applications\.files\.kind: expected an application of kind "folder", .* got "statik"; did you mean "static"\?$/,
