@@ -52,7 +52,7 @@ export class ClientCall implements Call {
     this.#source = source
     this.request = request
     try {
-      this.head = client.encode(lane.id, request, source)
+      this.head = client.encode(lane, request, source)
     } catch (error) {
       // Nothing was sent: the connection is as good as it was.
       host?.ended(undefined)

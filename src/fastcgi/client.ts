@@ -92,7 +92,7 @@ export class Client implements UpstreamsOwner {
     this.role = options.role ?? Role.Responder
     this.filters = this.role === Role.Filter
     // libfcgi closes the connection, after its answer, when a filter leaves its file unread; and a file is not sent a second time.
-    this.keep = options.keep ?? (!this.filters || (options.multiplex ?? false) !== false)
+    this.keep = options.keep ?? !this.filters
     this.retries = options.retries ?? (options.upstreams === undefined ? 1 : 2)
     this.onCut = options.onCut ?? 'close'
     this.localRedirects = options.localRedirects ?? false
@@ -258,8 +258,8 @@ export class Client implements UpstreamsOwner {
     })
   }
 
-  encode(id: number, request: GatewayRequest, source: Source): ByteString {
-    return encodeRequest(id, this.role, this.keep, (emit) => this.#fill(request, source, emit))
+  encode(lane: Lane, request: GatewayRequest, source: Source): ByteString {
+    return encodeRequest(lane.id, this.role, this.keep || lane.shared, (emit) => this.#fill(request, source, emit))
   }
 
   #fill(request: GatewayRequest, source: Source, emit: Emit): void {

@@ -21,6 +21,7 @@ const LOOK = 100
 /** One id of a connection, for one request after another. */
 export class MuxSlot implements Lane {
   readonly id: number
+  readonly shared = true
   readonly connection: MuxConnection
   exchange: Exchange | undefined
   /** END_REQUEST of the running request, once it has come. */

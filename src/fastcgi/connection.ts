@@ -33,6 +33,7 @@ export class Connection implements Lane {
   readonly peer: string
   /** One request at a time needs one id. */
   readonly id = 1
+  readonly shared = false
   /** Requests that were sent over it, this one included. */
   requests = 0
   /** For whoever keeps connections: when it was last given back, by `performance.now()`. */

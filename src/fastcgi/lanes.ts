@@ -6,6 +6,8 @@ import type { Call } from './call.ts'
 export interface Lane {
   /** The id that its requests must have. */
   readonly id: number
+  /** Its connection has other lanes, and must be left open whatever becomes of one. */
+  readonly shared: boolean
   /** Requests that its connection has carried so far. */
   readonly requests: number
   send(call: Call): Promise<GatewayResponse>
