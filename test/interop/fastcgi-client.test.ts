@@ -277,9 +277,9 @@ function program(
     await start('path' in address ? address.path : '')
     const options = {
       role: roleOf(peer),
-      // One process, one connection at a time: a second would wait until the first is closed.
+      // One process, one connection at a time: a second waits until the first is closed, so none is kept for long.
       connections: kind.php === true ? 2 : 1,
-      ...(kind.php === true && { documentRoot: peers.www }),
+      ...(kind.php === true ? { documentRoot: peers.www } : { idleTimeout: 50 }),
     }
     const opened = (more: Partial<FastCgiOptions>): Application => around(peer, connectTo(address, { ...options, ...more }))
     running = {
