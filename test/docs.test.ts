@@ -24,6 +24,7 @@ const pages = [
   'docs/python.md',
   'docs/fastcgi-programs.md',
   'docs/fastcgi-tools.md',
+  'docs/fpm.md',
   'docs/tls.md',
   'docs/configuration.md',
   ...readdirSync(join(root, 'docs/recipes')).map((name) => `docs/recipes/${name}`),

@@ -3,9 +3,10 @@
 // What it decides is process/generations.ts; this carries it out in php-fpm's words. The front that serves is started on the sockets that
 // the master holds; a reload reads the configuration anew and starts the next front, and lets the old one finish.
 
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
+import { setPriority } from 'node:os'
 import { describe } from '../core/index.ts'
 import { GENERATIONS, NO_GENERATIONS, batchScheduling, decideGenerations } from '../process/index.ts'
 import type { CaughtSignal, GenerationAction, GenerationEvent, GenerationLimits, Signals } from '../process/index.ts'
@@ -81,6 +82,7 @@ class Master {
 
   async run(): Promise<number> {
     const { config } = this.#options
+    this.#own(config)
     for (const pool of config.pools) this.#sockets.push(await bindSocket(pool))
     if (config.global.pid !== undefined) {
       writeFileSync(config.global.pid, String(process.pid), { mode: 0o644 })
@@ -99,6 +101,22 @@ class Master {
     clearInterval(this.#reporter)
     for (const socket of this.#sockets) socket.close()
     if (this.#pidFile !== undefined) rmSync(this.#pidFile, { force: true })
+  }
+
+  /** Limits and priority of the master, which all it starts inherit. */
+  #own({ global }: FpmConfig): void {
+    const { rlimitFiles, rlimitCore, processPriority } = global
+    const limits = [
+      ...(rlimitFiles > 0 ? [`--nofile=${rlimitFiles}:${rlimitFiles}`] : []),
+      ...(rlimitCore === 0 ? [] : [`--core=${rlimitCore}:${rlimitCore}`]),
+    ]
+    try {
+      if (limits.length > 0) execFileSync('prlimit', [`--pid=${process.pid}`, ...limits], { stdio: 'pipe', timeout: 10_000 })
+    } catch (error) {
+      this.#say('warning', `failed to set rlimit_files and rlimit_core: ${describe(error)}`, 'fpm_unix_init_main')
+    }
+    if (processPriority === undefined || process.geteuid?.() !== 0) return
+    setPriority(processPriority)
   }
 
   #say(level: 'debug' | 'notice' | 'warning' | 'error', text: string, from: string): void {

@@ -207,6 +207,13 @@ export function coreLimit(limit: CoreLimit): string | undefined {
 }
 
 function become(config: PoolConfig, file: string, identity: Identity | undefined): string[] {
+  if (config.apparmorHat !== undefined && config.apparmorHat !== '') {
+    // To run without what was asked to confine it would be worse than not to run.
+    throw new GatewayError('CONFIG', {
+      status: 500,
+      message: `[pool ${config.name}] apparmor_hat: a hat is put on by the process itself, and php-cgi has none; write a profile for ${file} in its place`,
+    })
+  }
   if (identity === undefined) return []
   const { uid, gid, name } = identity
   if (config.chroot === undefined) {
