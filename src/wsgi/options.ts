@@ -1,7 +1,8 @@
 // What can be said about a pool, and what is assumed where nothing is.
 
+import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
-import type { Guard } from '../process/index.ts'
+import type { Guard, Workers } from '../process/index.ts'
 
 export interface WsgiPoolOptions {
   /**
@@ -15,8 +16,16 @@ export interface WsgiPoolOptions {
   readonly folder?: string
   /** Default: that of a `venv` or `.venv` in the folder, else `python3` on PATH. */
   readonly python?: string
-  /** Processes. Default 2. */
-  readonly workers?: number
+  /**
+   * Processes. Default 2. Where their number changes, one is idle that has no request on any of its threads, and a request waits, and
+   * brings up another one, when no worker can take it: a worker that is quick takes up to `depth`, and what a slow one has not begun waits again.
+   */
+  readonly workers?: Workers
+  /**
+   * Requests after which a worker is replaced, against slow leaks; up to a tenth fewer, so that not all go at once. It goes when its
+   * successor is ready, one at a time. Default 0, never.
+   */
+  readonly maxRequests?: number
   /** Of each process: for applications that wait for others, at a price for those that compute. Default 1. */
   readonly threads?: number
   /** Requests that may be with one worker, the one that runs included. With several threads it is 1. Default 8. */
@@ -69,3 +78,8 @@ export const LIMITS: WsgiLimits = {
 }
 
 export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
+
+/** What requests get that come too late. */
+export function closed(name: string): GatewayError {
+  return new GatewayError('CLOSED', { status: 503, message: `wsgi: "${name}" is closed`, retryAfter: 1 })
+}

@@ -10,7 +10,7 @@ import { Call } from './call.ts'
 import { Crew } from './crew.ts'
 import type { OpenHost } from './host.ts'
 import type { Line } from './line.ts'
-import { LIMITS, silent } from './options.ts'
+import { LIMITS, closed, silent } from './options.ts'
 import type { WsgiCounts, WsgiLimits, WsgiPoolOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import type { Worker } from './worker.ts'
@@ -70,6 +70,7 @@ class Pool {
         freed: () => this.#pump(),
         returned: (_, calls) => this.#back(calls),
         lost: (worker, ran, calls, error) => this.#lost(worker, ran, calls, error),
+        waiting: () => this.#queue.size,
       },
       host,
     )
@@ -107,9 +108,13 @@ class Pool {
     const line = this.#queue.size === 0 ? this.#lineFor(call) : undefined
     if (line !== undefined) this.#send(line, call)
     else if (this.#closing !== undefined) this.#refuse(call, closed(this.#name))
-    else if (this.#unfit !== undefined && this.#lines.length === 0) this.#refuse(call, this.#unfit)
+    else if (this.#unfit !== undefined && this.#crew.trying) this.#refuse(call, this.#unfit)
     else if (this.#queue.size >= this.#limits.queue) this.#refuse(call, this.#refusal('QUEUE_FULL'))
-    else this.#queue.add(call)
+    else {
+      this.#unfit = undefined
+      this.#queue.add(call)
+      this.#crew.wanted()
+    }
   }
 
   #send(line: Line, call: Call): void {
@@ -170,10 +175,12 @@ class Pool {
   readonly #judge = (): void => {
     const now = performance.now()
     let several = false
-    for (const line of this.#lines) {
-      if (line.calls.length < 2) continue
-      several = true
-      line.watch(now, PATIENCE)
+    // Also of those that are let go: what they have behind a slow one is for others.
+    for (const { lines } of this.#crew.workers) {
+      for (const line of lines) {
+        several ||= line.calls.length > 1
+        line.watch(now, PATIENCE)
+      }
     }
     if (several) this.#watch ??= setTimeout(this.#watched, WATCH)
   }
@@ -253,6 +260,7 @@ class Pool {
     }
     this.#queue.giveBack(wanted)
     this.#pump()
+    if (this.#queue.size > 0) this.#crew.wanted()
   }
 
   #lost(worker: Worker, ran: Call | undefined, calls: readonly Call[], error: unknown): void {
@@ -326,8 +334,4 @@ class Pool {
     this.#lines = []
     await this.#crew.stop()
   }
-}
-
-function closed(name: string): GatewayError {
-  return new GatewayError('CLOSED', { status: 503, message: `wsgi: "${name}" is closed`, retryAfter: 1 })
 }

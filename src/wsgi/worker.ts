@@ -2,6 +2,7 @@
 
 import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
+import { lifespan } from '../process/index.ts'
 import type { Exit } from '../process/index.ts'
 import type { Call } from './call.ts'
 import type { OpenHost, WorkerHost } from './host.ts'
@@ -19,6 +20,8 @@ export interface WorkerOptions {
   readonly threads: number
   readonly multiprocess: boolean
   readonly depth: number
+  /** 0: any number. */
+  readonly maxRequests: number
   readonly env: Readonly<Record<string, string>>
   /** Milliseconds until it must be ready. */
   readonly start: number
@@ -34,6 +37,8 @@ export interface WorkerOwner {
   freed(line: Line): void
   returned(line: Line, calls: Call[]): void
   lost(worker: Worker, ran: Call | undefined, calls: Call[], error: unknown): void
+  /** It has done its requests. Told once. */
+  worn(worker: Worker): void
 }
 
 /** Milliseconds for the traceback of a process that is about to be killed. */
@@ -46,6 +51,12 @@ export class Worker implements LineOwner {
   readonly ready: Promise<void>
   readonly exited: Promise<Exit>
   exit: Exit | undefined
+  /** Every thread can serve. */
+  isReady = false
+  /** It was let go, and ends when what it has is done. */
+  isRetired = false
+  /** Requests that are over. */
+  requests = 0
   /** What it loaded, and its Python. */
   loaded = ''
   version = ''
@@ -56,8 +67,10 @@ export class Worker implements LineOwner {
   readonly #options: WorkerOptions
   readonly #owner: WorkerOwner
   readonly #host: WorkerHost
+  readonly #lifespan: number
   #readyLines = 0
   #leaving = false
+  #patience = 0
   #resolve!: () => void
   #reject!: (error: GatewayError) => void
   #settled = false
@@ -71,6 +84,7 @@ export class Worker implements LineOwner {
     this.#owner = owner
     this.shapes = options.shapes
     this.depth = options.depth
+    this.#lifespan = lifespan(options.maxRequests)
     this.#host = options.open(options, {
       listening: (wires) => {
         for (const wire of wires) this.lines.push(new Line(wire, this))
@@ -94,8 +108,12 @@ export class Worker implements LineOwner {
     if (this.#settled) return
     this.#settled = true
     clearTimeout(this.#timer)
-    if (error === undefined) this.#resolve()
-    else this.#reject(error)
+    if (error !== undefined) {
+      this.#reject(error)
+      return
+    }
+    this.isReady = true
+    this.#resolve()
   }
 
   #late(): void {
@@ -126,11 +144,13 @@ export class Worker implements LineOwner {
   }
 
   freed(line: Line): void {
-    if (this.#leaving && line.calls.length === 0) line.finish()
+    if (this.#leaving) this.#finish()
     this.#owner.freed(line)
+    if (++this.requests === this.#lifespan) this.#owner.worn(this)
   }
 
   returned(line: Line, calls: Call[]): void {
+    if (this.#leaving) this.#finish()
     this.#owner.returned(line, calls)
   }
 
@@ -149,8 +169,30 @@ export class Worker implements LineOwner {
   #leave(): void {
     if (this.#leaving) return
     this.#leaving = true
-    for (const line of this.lines) if (line.calls.length === 0) line.finish()
+    this.#finish()
     setTimeout(() => this.#killGroup(), this.#options.silence).unref()
+  }
+
+  /** The threads that have nothing more to do. */
+  #finish(): void {
+    for (const line of this.lines) if (line.calls.length === 0 && !line.closed) line.finish()
+    if (this.isRetired && this.lines.every((line) => line.closed)) void this.stop(this.#patience)
+  }
+
+  /** Lets it go: it finishes what it has, however long that takes, and has `patience` ms from then on to end by itself. */
+  retire(patience: number): void {
+    this.isRetired = this.#leaving = true
+    this.#patience = patience
+    this.#finish()
+  }
+
+  get isBusy(): boolean {
+    return this.lines.some((line) => line.calls.length > 0)
+  }
+
+  /** By `performance.now()`: when it last said something. Of an idle one, since when it is. */
+  get heard(): number {
+    return Math.max(...this.lines.map((line) => line.heard))
   }
 
   // ---- the end
