@@ -41,6 +41,8 @@ describe.skipIf(!has('php-cgi'))('viaduct fpm under faults', () => {
     await using fpm = await start('pm = static\npm.max_children = 2')
     const victim = (await fpm.status()).processes[1]?.pid
     process.kill(victim!, 'SIGKILL')
+    // Until it is dead it may be given a request, which is in its hands then.
+    await until('it is dead', () => !alive(victim!))
     const replies = await Promise.all(Array.from({ length: 8 }, () => fpm.ask('ok.php')))
     expect(replies.map((reply) => reply.status)).toEqual(Array.from({ length: 8 }, () => 200))
     await fpm.said(`child ${victim} exited on signal 9 (SIGKILL)`)

@@ -1,7 +1,7 @@
 // The same configuration, requests and signals to Debian's php-fpm and to `viaduct fpm`: what both must do.
 
 import { createHash, randomBytes } from 'node:crypto'
-import { statSync, writeFileSync } from 'node:fs'
+import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { execFileSync } from 'node:child_process'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { until } from '../cli/program.ts'
 import { has } from '../peers.ts'
-import { Fpm, REAL, ask, isRoot, open, variables } from './engine.ts'
+import { Fpm, REAL, ask, isRoot, makeFolder, open, variables } from './engine.ts'
 import type { Kind, Reply } from './engine.ts'
 
 const SCRIPTS = {
@@ -134,6 +134,18 @@ describe.skipIf(!has('php-cgi', REAL))('beside php-fpm', () => {
     })
     expect(ours).toEqual(real)
     expect((ours as Reply).body).toContain(createHash('md5').update(body).digest('hex'))
+  })
+
+  test('a body that cannot be kept is answered with an error, and the connection goes on', async () => {
+    using temporary = makeFolder()
+    await using fpm = await Fpm.start('viaduct', { pool: STATIC, scripts: SCRIPTS, env: { TMPDIR: temporary.path } })
+    rmSync(temporary.path, { recursive: true })
+    const socket = open(fpm.socket)
+    const reply = await fpm.ask('body.php', '', { socket, body: Buffer.alloc(3_000_000), variables: { REQUEST_METHOD: 'POST' } })
+    expect(reply.status).toBe(507)
+    await fpm.said('a request body cannot be kept')
+    expect((await fpm.ask('hello.php', '', { socket })).body).toBe('hello')
+    socket.destroy()
   })
 
   test('a large answer comes whole', async () => {
