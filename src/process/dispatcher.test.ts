@@ -208,6 +208,17 @@ test('a worker given back twice, or added twice, is an error and not two request
   expect(pool.counts()).toEqual({ idle: 1, busy: 0, waiting: 0 })
 })
 
+test('refuse tells all that wait why nobody serves them, and new ones may wait again', async () => {
+  const pool = dispatcher()
+  const waiting = [pool.acquire(), pool.acquire()]
+  const reason = new Error('nobody comes up')
+  pool.refuse(reason)
+  for (const each of waiting) await expect(each).rejects.toBe(reason)
+  const next = pool.acquire()
+  pool.add(a)
+  expect(await next).toBe(a)
+})
+
 describe('closing', () => {
   test('refuses those that wait and those that come, and lets leases run', async () => {
     const pool = dispatcher({}, a)

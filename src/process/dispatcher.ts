@@ -156,12 +156,16 @@ export class Dispatcher<W> {
     })
   }
 
+  /** Refuses those that wait: there is nobody who could serve them, and the reason is known. New ones may wait again. */
+  refuse(error: unknown): void {
+    while (this.#first !== undefined) this.#take(this.#first).reject(error)
+    this.#settled()
+  }
+
   /** Takes nothing new and refuses those that wait, with `error` (CLOSED, 503 if left out). Leases run on. Idempotent. */
   close(error?: unknown): void {
     this.#closed ??= error ?? closed(this.#options.name)
-    const reason = error ?? this.#closed
-    while (this.#first !== undefined) this.#take(this.#first).reject(reason)
-    this.#settled()
+    this.refuse(error ?? this.#closed)
   }
 
   #offer(slot: Slot<W>): void {

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -241,6 +241,36 @@ describe.skipIf(!hasC)('a pool of a C program on libfcgi', () => {
     expect(pids.length).toBeLessThanOrEqual(3)
     await until(() => pids.every((pid) => !alive(pid)), 8000)
     expect((await get('/')).status).toBe(200)
+  })
+
+  test.each<[string, Partial<ProgramPoolOptions>, RegExp]>([
+    ['that exits at once', { env: { FAIL: '1' } }, /exited with status 3; it said: cannot find what I need/],
+    ['that is not there', { command: '/nowhere/program' }, /nowhere/],
+    ['that takes no connection', { command: 'sleep', args: ['60'], limits: { start: 200, queueTimeout: 60_000 } }, /took no connection/],
+  ])('ondemand: a program %s fails those that wait at once, with the reason', async (_, options, reason) => {
+    const { pool, lines } = open({ workers: { type: 'ondemand', max: 2 }, limits: { queueTimeout: 60_000 }, ...options })
+    await pool.ready()
+    const server = serveMemory(pool)
+    // The second time they come amid the pause before the next try, and the third time perhaps after it.
+    for (let time = 0; time < 3; time++) {
+      const all = await Promise.all(Array.from({ length: 4 }, () => server.request({ target: '/' })))
+      expect(all.map(({ status }) => status)).toEqual(Array(4).fill(503))
+      for (const { outcome } of all)
+        expect(outcome).toMatchObject({ kind: 'failed', error: { message: expect.stringMatching(reason) as string } })
+    }
+    expect(said(lines)).toMatch(reason)
+    await server.close()
+  })
+
+  test('ondemand: a program that is mended serves the next request that may try', async () => {
+    const command = join(folder, 'mended')
+    const { get } = open({ command, workers: { type: 'ondemand', max: 1 } })
+    expect((await get('/')).status).toBe(503)
+    symlinkSync(join(folder, 'program'), command)
+    for (const end = performance.now() + 10_000; (await get('/')).status !== 200;) {
+      if (performance.now() > end) throw new Error('it is never tried again')
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
   })
 
   test('dynamic: grows with its requests, up to its most, and says when it is there', async () => {

@@ -9,13 +9,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
 import type { CallEnd } from '../fastcgi/index.ts'
-import { Dispatcher, WELL, lifespan, openGuard, policyOf, restart } from '../process/index.ts'
-import type { Exit, Guard, Policy, RestartMemory } from '../process/index.ts'
+import { Dispatcher, lifespan, openGuard, policyOf } from '../process/index.ts'
+import type { Exit, Guard, Policy } from '../process/index.ts'
 import { GatewayError, backend, describe, enumerate, spool } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
 import { LIMITS, launchOptions, silent } from './options.ts'
 import { Readiness } from './readiness.ts'
 import type { ProgramLimits, ProgramPoolOptions } from './options.ts'
+import { Trouble } from './trouble.ts'
 import { Worker, census, ending } from './worker.ts'
 
 /** Milliseconds between two looks at how many workers there should be when nothing happens. */
@@ -57,9 +58,7 @@ class Pool {
   #memory: unknown
   /** There can be no more, and the policy knows: nothing to ask it about each request that waits. */
   #full = false
-  #restarts: RestartMemory = WELL
-  /** Nothing is started before: it died too often. */
-  #notBefore = 0
+  readonly #trouble = new Trouble()
   #again: NodeJS.Timeout | undefined
   #made = 0
   #closing = false
@@ -96,6 +95,10 @@ class Pool {
   }
 
   #run(request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
+    if (this.#trouble.unfit !== undefined && this.#trouble.refusal(this.#workers.keys()) !== undefined) {
+      body?.close()
+      return Promise.reject(this.#trouble.unfit as Error)
+    }
     const seat = this.#dispatcher.acquire(request)
     if (!(seat instanceof Promise)) return this.#send(seat, request, body, first)
     // It waits: perhaps there should be more workers.
@@ -174,11 +177,11 @@ class Pool {
     const idle = this.#dispatcher.idleWorkers.map((seat) => ({ worker: seat, since: seat.worker.idleSince }))
     const view = { idle, ...census(this.#workers.keys(), idle.length), waiting: this.#dispatcher.counts().waiting }
     const { actions, memory } = this.#policy.decide(view, this.#memory, now)
-    if (now < this.#notBefore && actions.some((action) => action.type === 'spawn')) {
+    if (now < this.#trouble.notBefore && actions.some((action) => action.type === 'spawn')) {
       this.#again ??= setTimeout(() => {
         this.#again = undefined
         this.#decide()
-      }, this.#notBefore - now).unref()
+      }, this.#trouble.notBefore - now).unref()
       return
     }
     this.#memory = memory
@@ -236,6 +239,7 @@ class Pool {
     worker.task = undefined
     worker.idleSince = performance.now()
     this.#workers.set(worker, seat)
+    this.#trouble.unfit = undefined
     this.#dispatcher.add(seat)
     if (began) this.#readiness.arrived()
   }
@@ -291,7 +295,7 @@ class Pool {
     const deliberate = exit.code === 0 && worker.requests > 0 && worker.task === undefined
     if (fault && starting) this.#startFailed(worker.failure())
     else if (fault && !deliberate) {
-      const delay = this.#backOff()
+      const delay = this.#trouble.pause()
       const next = delay === 0 ? 'another one is started' : `another one is started in ${delay} ms`
       const when = worker.task === undefined ? '' : ' during a request'
       this.#log.error(
@@ -302,17 +306,14 @@ class Pool {
     this.#decide()
   }
 
-  #backOff(): number {
-    const { delay, memory } = restart(this.#restarts, performance.now())
-    this.#restarts = memory
-    this.#notBefore = performance.now() + delay
-    return delay
-  }
-
   #startFailed(error: unknown): void {
-    const delay = this.#backOff()
+    const delay = this.#trouble.pause()
     this.#log.error({ app: this.#name }, `programs: "${this.#name}" did not start: ${describe(error)}; the next try is in ${delay} ms`)
     this.#readiness.fail(error)
+    for (const seat of this.#workers.values()) if (seat !== undefined) return
+    // Nobody is there to serve those that wait, and the next try may end like this one.
+    this.#trouble.unfit = error
+    this.#dispatcher.refuse(error)
   }
 
   async close(grace: number): Promise<void> {
