@@ -90,6 +90,14 @@ describe('a request', () => {
     ])
   })
 
+  test('has no variable by the beginning of another one (CVE-2016-5385)', async () => {
+    const { text } = await run(
+      `echo json_encode([getenv('HTTP_PROXY'), getenv('HTTP_'), getenv('HTTP_PROXY_X'), getenv('SETTING'), isset(getenv()['HTTP_PROXY'])]);`,
+      { headers: ['Proxy-X', 'http://evil/'] },
+    )
+    expect(JSON.parse(text)).toEqual([false, false, 'http://evil/', 'ü & "x"', false])
+  })
+
   test('is answered with status, headers and cookies as the script sets them', async () => {
     const { status, headers } = await run(`http_response_code(418); header('X-Quote: a"b\\\\c'); setcookie('a', '1'); setcookie('b', '2');`)
     expect(status).toBe(418)
