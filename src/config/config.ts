@@ -162,6 +162,8 @@ export interface FolderApplication {
     readonly files?: 'read-write' | 'read-only'
     /** Requests that run at a time. Default: two a core, at least four; two of an embedded PHP. */
     readonly workers?: number
+    /** Requests after which a process is replaced, against slow leaks: so many, or up to a tenth fewer, so that not all go at once; 0 is never. With it there is one process more, which waits to take the next place. Not of an embedded PHP. Default: 0. */
+    readonly maxRequests?: number
     /** php.ini settings for the pool, as text; scripts may change them. */
     readonly ini?: Readonly<Record<string, string>>
     /** Environment of the workers. Nothing but PATH is inherited. */
@@ -240,8 +242,25 @@ export interface FolderApplication {
     readonly interpreter?: 'auto' | 'native' | 'embedded'
     /** Of an embedded interpreter, which sees the files of this folder and no others: whether it may change them. Default: "read-write". */
     readonly files?: 'read-write' | 'read-only'
-    /** Processes; of an embedded Python threads, each with an interpreter. Default: 2. */
-    readonly workers?: number
+    /** Processes: a number, or a policy. One is idle that has no request, on any thread; a request waits when no process can take it. An embedded Python has threads, each with an interpreter, and `max` of them, always. Default: 2. */
+    readonly workers?:
+      | number
+      | {
+          /** `static`: `max` processes, always. `dynamic`: between `minSpare` and `maxSpare` idle ones, at most `max`. `ondemand`: none without requests. */
+          readonly policy: 'static' | 'dynamic' | 'ondemand'
+          /** Processes at most. */
+          readonly max: number
+          /** With `dynamic`: idle ones at least. Default: 1. */
+          readonly minSpare?: number
+          /** With `dynamic`: idle ones at most. Default: two more than `minSpare`. */
+          readonly maxSpare?: number
+          /** With `dynamic`: processes at the start. Default: half-way between the spares. */
+          readonly start?: number
+          /** With `ondemand`: how long one may have nothing to do. Default: "10s". */
+          readonly idleTimeout?: Duration
+        }
+    /** Requests after which a process is replaced, against slow leaks: so many, or up to a tenth fewer, so that not all go at once; 0 is never. It goes when its successor is ready, one at a time. Not of an embedded Python. Default: 0. */
+    readonly maxRequests?: number
     /** Threads of each: for applications that wait for others. Default: 1. */
     readonly threads?: number
     /** Requests that may be with one worker, the one that runs included; those it has not begun are taken back when it is slow. With several threads it is 1. Default: 8. */
@@ -287,7 +306,7 @@ export interface FolderApplication {
           /** With `ondemand`: how long one may have nothing to do. Default: "10s". */
           readonly idleTimeout?: Duration
         }
-    /** Requests after which a process is replaced, against slow leaks; 0 is never. Default: 0. */
+    /** Requests after which a process is replaced, against slow leaks: so many, or up to a tenth fewer, so that not all go at once; 0 is never. Default: 0. */
     readonly maxRequests?: number
     /** Environment of the processes. Nothing but PATH is inherited. */
     readonly env?: Readonly<Record<string, Secret>>
@@ -353,6 +372,8 @@ export interface PhpApplication {
   readonly files?: 'read-write' | 'read-only'
   /** Requests that run at a time. Default: two a core, at least four; two of an embedded PHP. */
   readonly workers?: number
+  /** Requests after which a process is replaced, against slow leaks: so many, or up to a tenth fewer, so that not all go at once; 0 is never. With it there is one process more, which waits to take the next place. Not of an embedded PHP. Default: 0. */
+  readonly maxRequests?: number
   /** php.ini settings for the pool, as text; scripts may change them. */
   readonly ini?: Readonly<Record<string, string>>
   /** Environment of the workers. Nothing but PATH is inherited. */
@@ -398,8 +419,25 @@ export interface WsgiApplication {
   readonly interpreter?: 'auto' | 'native' | 'embedded'
   /** Of an embedded interpreter, which sees the files of this folder and no others: whether it may change them. Default: "read-write". */
   readonly files?: 'read-write' | 'read-only'
-  /** Processes; of an embedded Python threads, each with an interpreter. Default: 2. */
-  readonly workers?: number
+  /** Processes: a number, or a policy. One is idle that has no request, on any thread; a request waits when no process can take it. An embedded Python has threads, each with an interpreter, and `max` of them, always. Default: 2. */
+  readonly workers?:
+    | number
+    | {
+        /** `static`: `max` processes, always. `dynamic`: between `minSpare` and `maxSpare` idle ones, at most `max`. `ondemand`: none without requests. */
+        readonly policy: 'static' | 'dynamic' | 'ondemand'
+        /** Processes at most. */
+        readonly max: number
+        /** With `dynamic`: idle ones at least. Default: 1. */
+        readonly minSpare?: number
+        /** With `dynamic`: idle ones at most. Default: two more than `minSpare`. */
+        readonly maxSpare?: number
+        /** With `dynamic`: processes at the start. Default: half-way between the spares. */
+        readonly start?: number
+        /** With `ondemand`: how long one may have nothing to do. Default: "10s". */
+        readonly idleTimeout?: Duration
+      }
+  /** Requests after which a process is replaced, against slow leaks: so many, or up to a tenth fewer, so that not all go at once; 0 is never. It goes when its successor is ready, one at a time. Not of an embedded Python. Default: 0. */
+  readonly maxRequests?: number
   /** Threads of each: for applications that wait for others. Default: 1. */
   readonly threads?: number
   /** Requests that may be with one worker, the one that runs included; those it has not begun are taken back when it is slow. With several threads it is 1. Default: 8. */
@@ -521,7 +559,7 @@ export interface FcgiProgramApplication {
         /** With `ondemand`: how long one may have nothing to do. Default: "10s". */
         readonly idleTimeout?: Duration
       }
-  /** Requests after which a process is replaced, against slow leaks; 0 is never. Default: 0. */
+  /** Requests after which a process is replaced, against slow leaks: so many, or up to a tenth fewer, so that not all go at once; 0 is never. Default: 0. */
   readonly maxRequests?: number
   /** Environment of the processes. Nothing but PATH is inherited. */
   readonly env?: Readonly<Record<string, Secret>>

@@ -160,7 +160,8 @@ function describeApps(
       const found =
         settings.python === undefined ? { python, version, venv } : { python: settings.python, version: settings.version, venv: undefined }
       const place = { app: file, folder: fromByteString(root.path + app.folder) || '/', root: fromByteString(root.path) || '/', ...found }
-      const plan = describePool(settings, place, path)
+      // What is wrong with the settings is told once, where they are, and not for each of the applications.
+      const plan = describePool(settings, place, path, () => {})
       mounts.push({ path: app.folder, kind: 'wsgi', plan, now: mounts.length < STARTED })
       entries.push(wsgiEntry(shown, app.name, plan, place))
     }

@@ -7,10 +7,11 @@ import { programPool } from '../programs/index.ts'
 import { mending } from './mending.ts'
 import { maskSecret, readSecrets } from './secrets.ts'
 import { choice, limits, may, record, secret, whole } from './values.ts'
-import { readWorkers, workersMember } from './workers.ts'
+import { maxRequestsMember, readWorkers, workersMember } from './workers.ts'
 import type { z } from 'zod'
 import type { Backend, ByteString, GatewayRequest } from '../core/index.ts'
-import type { ProgramLimits, Workers } from '../programs/index.ts'
+import type { Workers } from '../process/index.ts'
+import type { ProgramLimits } from '../programs/index.ts'
 import type { BuildScope, DescribeScope } from './kinds/kind.ts'
 import type { LimitsGroup, Secret } from './values.ts'
 import type { WorkersSetting } from './workers.ts'
@@ -44,7 +45,7 @@ const LIMITS: LimitsGroup<keyof ProgramLimits> = limits<keyof ProgramLimits>({
 export function fcgiMembers(fallback: number | undefined, otherwise: string): Record<string, z.ZodType> {
   return {
     workers: workersMember(fallback, otherwise),
-    maxRequests: may(whole(0), 'Requests after which a process is replaced, against slow leaks; 0 is never.', 0),
+    maxRequests: maxRequestsMember(),
     env: may(record(secret(), 'variables: names and values'), 'Environment of the processes. Nothing but PATH is inherited.'),
     scheduling: may(
       choice('batch', 'normal'),

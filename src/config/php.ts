@@ -10,6 +10,7 @@ import { lazy } from './lazy.ts'
 import { missingPage } from './missing-page.ts'
 import { maskSecret, readSecrets } from './secrets.ts'
 import { choice, limits, anyText, may, record, secret, text, whole } from './values.ts'
+import { maxRequestsMember } from './workers.ts'
 import type { z } from 'zod'
 import type { Backend, ByteString, GatewayRequest } from '../core/index.ts'
 import type { EmbeddedPhpLimits } from '../embedded/index.ts'
@@ -23,6 +24,7 @@ import type { LimitsGroup, Secret } from './values.ts'
 export interface PhpSettings extends InterpreterSettings {
   readonly program?: string
   readonly workers?: number
+  readonly maxRequests?: number
   readonly ini?: Readonly<Record<string, string>>
   readonly env?: Readonly<Record<string, Secret>>
   readonly scheduling?: 'batch' | 'normal'
@@ -47,6 +49,7 @@ export function phpMembers(): Record<string, z.ZodType> {
     program: may(text('the path of a php-cgi'), 'The php-cgi to use. Default: the one on PATH.'),
     ...interpreterMembers('the php-cgi of this machine'),
     workers: may(whole(1, 10_000), 'Requests that run at a time. Default: two a core, at least four; two of an embedded PHP.'),
+    maxRequests: maxRequestsMember('With it there is one process more, which waits to take the next place. Not of an embedded PHP.'),
     ini: may(
       record(anyText('text'), 'php.ini settings: names and texts'),
       'php.ini settings for the pool, as text; scripts may change them.',
@@ -74,6 +77,7 @@ interface AnyPoolPlan {
 interface PhpPoolPlan extends AnyPoolPlan {
   /** Absolute path of php-cgi. */
   readonly file: string
+  readonly maxRequests?: number
   readonly scheduling?: 'batch' | 'normal'
 }
 
@@ -118,6 +122,7 @@ export async function describePhp(
     file: file!,
     workers: settings.workers ?? Math.max(4, 2 * availableParallelism()),
     ...rest,
+    ...(settings.maxRequests !== undefined && { maxRequests: settings.maxRequests }),
     ...(settings.scheduling !== undefined && { scheduling: settings.scheduling }),
   }
   if (!start) return { plan }
@@ -158,6 +163,7 @@ export function buildPhp(plan: PhpPlan, scope: BuildScope, extensions: readonly 
         env,
         limits: { ...plan.limits, ...scope.limits?.php },
         ...(plan.ini !== undefined && { ini: plan.ini }),
+        ...(plan.maxRequests !== undefined && { maxRequests: plan.maxRequests }),
         ...(plan.scheduling !== undefined && { scheduling: plan.scheduling }),
         ...(scope.guard !== undefined && { guard: scope.guard }),
       }),

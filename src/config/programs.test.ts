@@ -195,7 +195,7 @@ describe.skipIf(!has('python3'))('wsgi', () => {
       'much',
       { root: 'site', workers: 0, threads: 'x', limits: { silence: 'x' }, env: { QUERY_STRING: 'x' } },
       [
-        '.workers: expected a whole number from 1 to 1000, got 0',
+        '.workers: expected a whole number from 1 to 10000, got 0',
         '.threads: expected a whole number from 1 to 1000, got "x"',
         '.limits.silence: expected a duration: seconds, or text such as "500ms", "30s" or "5m", got "x"',
       ],

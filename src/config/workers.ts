@@ -2,7 +2,7 @@
 
 import { choice, duration, group, may, milliseconds, must, whole, zod } from './values.ts'
 import type { z } from 'zod'
-import type { Workers } from '../programs/index.ts'
+import type { Workers } from '../process/index.ts'
 import type { DescribeScope } from './kinds/kind.ts'
 import type { Duration } from './values.ts'
 
@@ -19,8 +19,8 @@ export type WorkersSetting =
 
 const MOST = 10_000
 
-/** The member `workers` of a pool whose processes come and go. */
-export function workersMember(fallback: unknown, otherwise: string): z.ZodType {
+/** The member `workers` of a pool whose processes come and go. `what` there is a number of. */
+export function workersMember(fallback: unknown, otherwise: string, what = 'Processes, each with one request at a time'): z.ZodType {
   const error = 'a number of processes, or { "policy", "max", ... }'
   const setting = zod().union(
     [
@@ -39,7 +39,7 @@ export function workersMember(fallback: unknown, otherwise: string): z.ZodType {
     ],
     { error },
   )
-  return may(setting, `Processes, each with one request at a time: a number, or a policy. ${otherwise}`.trimEnd(), fallback)
+  return may(setting, `${what}: a number, or a policy. ${otherwise}`.trimEnd(), fallback)
 }
 
 /** What the setting means; numbers that contradict each other are told at `workers`. */
@@ -55,6 +55,13 @@ export function readWorkers(setting: WorkersSetting, problem: DescribeScope['pro
   if (minSpare > maxSpare || maxSpare > max) problem('workers', 'minSpare <= maxSpare <= max', `${minSpare}, ${maxSpare} and ${max}`)
   else if (start !== undefined && start > max) problem('workers.start', `at most "max", which is ${max}`, String(start))
   return { type: 'dynamic', max, minSpare, maxSpare, ...(start !== undefined && { start }) }
+}
+
+/** The member `maxRequests`. `more` there is to say. */
+export function maxRequestsMember(more = ''): z.ZodType {
+  const what =
+    'Requests after which a process is replaced, against slow leaks: so many, or up to a tenth fewer, so that not all go at once; 0 is never.'
+  return may(whole(0), `${what} ${more}`.trimEnd(), 0)
 }
 
 /** For the table: how many there may be, and whether there are always so many. */

@@ -11,6 +11,7 @@ import { mending } from './mending.ts'
 import { missingPage } from './missing-page.ts'
 import { maskSecret, readSecrets } from './secrets.ts'
 import { choice, limits, may, record, secret, text, whole } from './values.ts'
+import { countWorkers, maxRequestsMember, readWorkers, workersMember } from './workers.ts'
 import type { z } from 'zod'
 import type { Backend, ByteString, GatewayRequest } from '../core/index.ts'
 import type { EmbeddedWsgiLimits } from '../embedded/index.ts'
@@ -18,13 +19,16 @@ import type { InterpreterSettings } from './embedded.ts'
 import type { PlanEntry } from './describe.ts'
 import type { Missing } from './interpreter.ts'
 import type { BuildScope, DescribeScope } from './kinds/kind.ts'
+import type { Workers } from '../process/index.ts'
 import type { LimitsGroup, Secret } from './values.ts'
+import type { WorkersSetting } from './workers.ts'
 
 /** The settings of a pool, as a configuration writes them. */
 export interface WsgiSettings extends InterpreterSettings {
   readonly python?: string
   readonly venv?: string
-  readonly workers?: number
+  readonly workers?: WorkersSetting
+  readonly maxRequests?: number
   readonly threads?: number
   readonly depth?: number
   readonly env?: Readonly<Record<string, Secret>>
@@ -56,7 +60,12 @@ export function wsgiMembers(): Record<string, z.ZodType> {
       'The virtual environment. Default: `venv` or `.venv` in the folder, if there is one.',
     ),
     ...interpreterMembers('a Python of this machine'),
-    workers: may(whole(1, 1000), 'Processes; of an embedded Python threads, each with an interpreter.', WORKERS),
+    workers: workersMember(
+      WORKERS,
+      'One is idle that has no request, on any thread; a request waits when no process can take it. An embedded Python has threads, each with an interpreter, and `max` of them, always.',
+      'Processes',
+    ),
+    maxRequests: maxRequestsMember('It goes when its successor is ready, one at a time. Not of an embedded Python.'),
     threads: may(whole(1, 1000), 'Threads of each: for applications that wait for others.', 1),
     depth: may(
       whole(1, 64),
@@ -81,7 +90,6 @@ interface AnyPoolPlan {
   readonly app: string
   /** Absolute: where it is run. */
   readonly folder: string
-  readonly workers: number
   readonly env?: Readonly<Record<string, Secret>>
   readonly limits?: Partial<EmbeddedWsgiLimits>
 }
@@ -90,6 +98,8 @@ interface AnyPoolPlan {
 interface WsgiPoolPlan extends AnyPoolPlan {
   /** Absolute path of the interpreter. */
   readonly python: string
+  readonly workers: Workers
+  readonly maxRequests?: number
   readonly threads?: number
   readonly depth?: number
   readonly scheduling?: 'batch' | 'normal'
@@ -99,6 +109,7 @@ interface WsgiPoolPlan extends AnyPoolPlan {
 interface EmbeddedPlan extends AnyPoolPlan {
   /** Its version: `3.13`. */
   readonly embedded: string
+  readonly workers: number
   /** What the application sees. */
   readonly root: string
   readonly files?: 'read-write' | 'read-only'
@@ -139,33 +150,36 @@ function venvOf(python: string, folder: string): string | undefined {
   return ['venv', '.venv'].map((name) => join(folder, name)).find((venv) => python === join(venv, 'bin', 'python'))
 }
 
-/** What the settings mean for an application that was found. */
-export function describePool(settings: WsgiSettings, place: WsgiPlace, path: string): WsgiPlan {
+/** What the settings mean for an application that was found; numbers that contradict each other are told. */
+export function describePool(settings: WsgiSettings, place: WsgiPlace, path: string, problem: DescribeScope['problem']): WsgiPlan {
   const { app, folder, root = folder, python } = place
   const chosen = chooseInterpreter(settings, 'python', python !== undefined, () => missing('python3', path))
-  const { workers = WORKERS, threads, depth, env, scheduling, files, limits: given } = settings
-  const rest = { app, folder, workers, ...(env !== undefined && { env }), ...(given !== undefined && { limits: LIMITS.read(given) }) }
+  const workers = readWorkers(settings.workers ?? WORKERS, problem)
+  const { maxRequests, threads, depth, env, scheduling, files, limits: given } = settings
+  const rest = { app, folder, ...(env !== undefined && { env }), ...(given !== undefined && { limits: LIMITS.read(given) }) }
   if (chosen === 'native') {
     return {
       ...rest,
       python: python!,
+      workers,
+      ...(maxRequests !== undefined && { maxRequests }),
       ...(threads !== undefined && { threads }),
       ...(depth !== undefined && { depth }),
       ...(scheduling !== undefined && { scheduling }),
     }
   }
   if ('missing' in chosen) return { app, missing: chosen.missing }
-  return { ...rest, embedded: chosen.embedded.version, root, ...(files !== undefined && { files }) }
+  const count = typeof workers === 'number' ? workers : workers.max
+  return { ...rest, workers: count, embedded: chosen.embedded.version, root, ...(files !== undefined && { files }) }
 }
 
 /** `file`: how the application is called where it is mounted. */
 export function wsgiEntry(path: string, file: string, plan: WsgiPlan, { version, venv }: WsgiPlace): PlanEntry {
   const entry = { path, kind: 'wsgi', file }
   if ('missing' in plan) return { ...entry, missing: plan.missing }
-  const { workers } = plan
-  if ('embedded' in plan) return { ...entry, interpreter: 'python', version: plan.embedded, note: 'embedded', workers }
+  if ('embedded' in plan) return { ...entry, interpreter: 'python', version: plan.embedded, note: 'embedded', workers: plan.workers }
   const interpreter = venv === undefined ? 'python3' : `python of ${venv.slice(venv.lastIndexOf('/') + 1)}`
-  return { ...entry, interpreter, ...(version !== undefined && { version }), workers }
+  return { ...entry, interpreter, ...(version !== undefined && { version }), ...countWorkers(plan.workers) }
 }
 
 /** The pool; where there is no Python, a page that says so. An application that cannot be loaded is answered with 500 until it can. */

@@ -10,6 +10,7 @@ import { buildPrograms, programMembers, programVariables } from '../programs.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
 import { group, list, may, must, text, yes, zod } from '../values.ts'
+import { readWorkers } from '../workers.ts'
 import { choosePython, wsgiMembers } from '../wsgi.ts'
 import { silent } from './kind.ts'
 import type { z } from 'zod'
@@ -58,6 +59,7 @@ export const folder: Kind<FolderSettings, SitePlan> = {
   async describe(settings, scope) {
     const root = scope.folder('root', settings.root)
     const { php = {}, cgi = {}, wsgi = {}, fcgi = {} } = settings
+    if (wsgi.workers !== undefined) readWorkers(wsgi.workers, (member, expected, got) => scope.problem(`wsgi.${member}`, expected, got))
     const plan = await describeFolder(root, {
       path: scope.path,
       php: {

@@ -39,6 +39,7 @@ export const python: Kind<PythonSettings, WsgiPlan> = {
       { ...settings, ...(settings.env !== undefined && { env: scope.secrets('env', settings.env) }) },
       place,
       scope.path,
+      scope.problem,
     )
     if ('missing' in plan && settings.python === undefined && settings.venv === undefined)
       scope.problem('python', 'python3 on PATH, or the path of one', lack(plan.missing))
