@@ -1,0 +1,126 @@
+// One try of one request: what is sent, and what its end means for the connection, for the host, and for another try.
+
+import { GatewayError, mayRepeat } from '../../core/index.ts'
+import type { ByteStream, ByteString, FilterData, GatewayRequest, Spooled } from '../../core/index.ts'
+import type { Call, CallEnd } from './call.ts'
+import type { Client } from './client.ts'
+import type { Lane, Lanes } from './lanes.ts'
+import type { Upstream } from './upstream.ts'
+
+/** A request body that can be sent, perhaps again. */
+export type Source = Spooled | undefined
+
+export class ClientCall implements Call {
+  readonly request: GatewayRequest
+  readonly head: ByteString
+  readonly body: ByteStream | readonly Uint8Array[] | null
+  readonly data: FilterData | undefined
+  readonly hold: { readonly bytes: number; readonly time: number }
+  readonly headLimit: number
+  readonly bodyLimit: number
+  readonly deadlines: { readonly firstByte: number; readonly between: number }
+  readonly until: number
+  readonly drain: { readonly bytes: number; readonly time: number }
+  readonly onCut: 'close' | 'drain'
+  readonly localRedirects: boolean
+  /** Whether a connection that turns out to be closed is worth another one to the same host. */
+  readonly mayRetry: boolean
+  /** It was, and a place for it is claimed. */
+  retrying = false
+  /** It failed in a way that another host may make good. */
+  elsewhere = false
+  readonly #client: Client
+  readonly #lanes: Lanes
+  readonly #lane: Lane
+  readonly #host: Upstream | undefined
+  readonly #source: Source
+
+  constructor(
+    client: Client,
+    lanes: Lanes,
+    lane: Lane,
+    request: GatewayRequest,
+    stream: ByteStream | null,
+    source: Source,
+    until: number,
+    host: Upstream | undefined,
+  ) {
+    this.#client = client
+    this.#lanes = lanes
+    this.#lane = lane
+    this.#host = host
+    this.#source = source
+    this.request = request
+    try {
+      this.head = client.encode(lane, request, source)
+    } catch (error) {
+      // Nothing was sent: the connection is as good as it was.
+      host?.ended(undefined)
+      lanes.release(lane)
+      throw error
+    }
+    // What has a name is read where it is: REQUEST_BODY_FILE.
+    this.body = stream ?? (source === undefined || source.path !== undefined ? null : (source.chunks ?? source.stream()))
+    this.data = client.filters ? request.filterData : undefined
+    this.hold = client.hold
+    this.headLimit = client.limits.head
+    this.bodyLimit = client.bodyLimit
+    this.deadlines = client.deadlines
+    this.until = until
+    this.drain = client.drain
+    this.onCut = client.onCut
+    this.localRedirects = client.localRedirects
+    this.mayRetry = client.retries > 0 && lane.requests > 0 && stream === null && this.data === undefined
+  }
+
+  stderr(line: string): void {
+    this.request.errors.write(`${line}\n`)
+  }
+
+  onEnd(how: CallEnd): void {
+    const { mayRetry } = this
+    if (how.error !== undefined && !how.reusable && mayRetry && isStale(how) && this.#mayRepeat(how)) {
+      this.retrying = true
+      this.#lanes.claim()
+      return
+    }
+    if (this.#host !== undefined) this.#tell(this.#host, how)
+    if (how.reusable) this.#lanes.release(this.#lane)
+    if (!this.elsewhere) this.#source?.close()
+    // What was read to its end does not hear of it.
+    this.data?.body.cancel(how.error)
+    if (how.appStatus !== undefined && how.appStatus !== 0) {
+      const { peer } = this.#lanes
+      this.#client.options.log?.warn(
+        { peer, appStatus: how.appStatus, method: this.request.method, target: this.request.target },
+        `fastcgi: ${peer} ended a request with application status ${how.appStatus}`,
+      )
+    }
+  }
+
+  /** What this says about the host, and whether another one may be asked. */
+  #tell(host: Upstream, how: CallEnd): void {
+    const code = how.error instanceof GatewayError ? how.error.code : undefined
+    const late = this.until !== 0 && performance.now() >= this.until
+    const failed = code === 'UNAVAILABLE' || code === 'UPSTREAM_TRUNCATED' || code === 'UPSTREAM_PROTOCOL' || code === 'TIMEOUT'
+    this.elsewhere = failed && !late && this.#mayRepeat(how)
+    // What the client did says nothing about the host, and being busy (OVERLOADED on a good connection) is no illness.
+    const known = how.error === undefined || how.reusable ? 'success' : failed && !late ? 'failure' : undefined
+    host.ended(known === 'success' && code === 'UNAVAILABLE' ? undefined : known)
+  }
+
+  #mayRepeat({ answered, taken, error }: CallEnd): boolean {
+    return mayRepeat({
+      method: this.request.method,
+      repeatable: this.data === undefined && (this.body === null || this.#source !== undefined),
+      answered,
+      // It said itself that it has not begun (FastCGI 1.0, 5.5), or it cannot have.
+      untouched: !taken || (error instanceof GatewayError && error.code === 'UNAVAILABLE'),
+    })
+  }
+}
+
+/** The connection was lost without a byte of an answer: most likely it had been closed before the request reached it. */
+function isStale(how: CallEnd): boolean {
+  return !how.answered && how.error instanceof GatewayError && how.error.code === 'UPSTREAM_TRUNCATED'
+}
