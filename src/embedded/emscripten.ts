@@ -10,6 +10,7 @@ export interface Node {
 
 export interface Stream {
   readonly fd: number
+  readonly path?: string
   readonly node: Node & { readonly isSharedFS?: boolean }
   /** The file of the real system, where it is one. */
   readonly nfd?: number
@@ -36,6 +37,8 @@ export interface FileSystem {
   mount(type: FileSystemType, options: object, path: string): void
   chdir(path: string): void
   writeFile(path: string, data: string): void
+  readonly streams: readonly (Stream | null | undefined)[]
+  close(stream: Stream): void
   getStream(fd: number): Stream | null
 }
 

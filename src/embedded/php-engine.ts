@@ -112,9 +112,20 @@ export class PhpEngine {
     runtime.ccall('wasm_set_content_length', null, ['number'], [body?.length ?? 0])
     this.#entries(variables)
     try {
-      await runtime.ccall('wasm_sapi_handle_request', 'number', [], [], { async: true })
+      if ((await runtime.ccall('wasm_sapi_handle_request', 'number', [], [], { async: true })) === -1) {
+        throw new Error('PHP could not begin a request')
+      }
     } finally {
       if (body !== undefined) runtime.free(body.pointer)
+    }
+    this.#closeLeft()
+  }
+
+  /** The package opens its places for output anew with each request, and forgets two of them: there would be none left in the end. */
+  #closeLeft(): void {
+    const { FS } = this.#runtime
+    for (const stream of FS.streams) {
+      if (stream !== null && stream !== undefined && stream.fd > 2 && stream.path?.startsWith('/request/') === true) FS.close(stream)
     }
   }
 

@@ -179,6 +179,15 @@ describe('a request', () => {
     expect(headers).not.toContain('X-Left')
   })
 
+  test('is answered like the one before it, thousands of times', async () => {
+    put('same.php', '<?php echo getenv("REQUEST_METHOD");')
+    const memory = serveMemory(readOnly)
+    for (let i = 0; i < 300; i++) {
+      const answers = await Promise.all(Array.from({ length: 10 }, () => memory.request({ target: '/same.php' })))
+      expect(answers.every(({ status, body }) => status === 200 && body.toString() === 'GET')).toBe(true)
+    }
+  }, 30_000)
+
   test('tells warnings to the log, and not to the client', async () => {
     lines.length = 0
     expect(await run('echo $undefined, "shown";')).toMatchObject({ text: 'shown' })
