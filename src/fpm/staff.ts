@@ -244,9 +244,11 @@ export class Staff {
     if (!this.workers.has(worker)) return
     const { crew } = worker.hand
     const { level, text, calm, crash } = obituary(this.#name, worker.pid, ending, performance.now() - worker.startedAt, worker.dismissed)
+    // Whoever died at work and unseen has most likely crashed.
+    const unseen = ending === 'unknown' && worker.exchange !== undefined && crew.exit === undefined
     this.#gone(worker)
     this.#options.journal.write(level, text, 'fpm_children_bury')
-    if (crash) this.#options.crashed()
+    if (crash || unseen) this.#options.crashed()
     if (this.#closing || crew !== this.#crew) return
     this.#unreaped = true
     this.#reap()
