@@ -22,6 +22,7 @@ const pages = [
   'docs/fastcgi-server.md',
   'docs/node-apps.md',
   'docs/python.md',
+  'docs/embedded.md',
   'docs/fastcgi-programs.md',
   'docs/fastcgi-tools.md',
   'docs/fpm.md',

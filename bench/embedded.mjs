@@ -1,0 +1,163 @@
+// Embedded interpreters beside native ones: how long from the command to the first page, and pages a second.
+//
+//   npm run build && node bench/embedded.mjs [--rounds 5] [--seconds 2] [--connections 8] [--workers 2] [--starts 5] [--only php,page,python]
+//
+// Both have the same number of workers behind the same front, in alternating rounds of one run; starts alternate too, each of a
+// server that was not there before. Read the ratios: the last column is embedded to native.
+
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { requireProgram, startViaduct, temporaryFolder } from './peers.mjs'
+import { caseTable } from './report.mjs'
+import { stopLoad, wrk, wrkScript } from './wrk.mjs'
+
+const GREETING = 'Hello, World!\n'
+
+const cases = {
+  php: {
+    title: 'PHP, hello',
+    kind: 'php',
+    file: 'index.php',
+    source: `<?php header('Content-Type: text/plain'); echo "Hello, World!\\n";`,
+  },
+  page: {
+    title: 'PHP, a page that sorts, matches and escapes for some milliseconds',
+    kind: 'php',
+    file: 'index.php',
+    source: `<?php
+header('Content-Type: text/plain');
+$words = [];
+for ($i = 0; $i < 2000; $i++) $words[md5((string) $i)] = strrev((string) $i);
+ksort($words);
+$text = '';
+foreach ($words as $key => $word) if (preg_match('/^[0-9]+$/', $word)) $text .= htmlspecialchars("<$key>$word");
+echo strlen($text) > 0 ? "Hello, World!\\n" : '';`,
+  },
+  python: {
+    title: 'Python, hello',
+    kind: 'wsgi',
+    file: 'wsgi.py',
+    source: `def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "14")])
+    return [b"Hello, World!\\n"]
+`,
+  },
+}
+
+const running = new Set()
+
+async function start(folder, each, interpreter, workers) {
+  const peer = await startViaduct({ folder, application: { kind: each.kind, root: folder, interpreter, workers } })
+  running.add(peer)
+  return peer
+}
+
+async function stop(peer) {
+  running.delete(peer)
+  await peer.stop()
+}
+
+function ask(port) {
+  return new Promise((resolve, reject) => {
+    const sent = request({ port, host: '127.0.0.1', path: '/' }, (response) => {
+      let body = ''
+      response.setEncoding('latin1').on('data', (text) => (body += text))
+      response.once('end', () => resolve({ status: response.statusCode, body }))
+      response.once('error', reject)
+    })
+    sent.once('error', reject)
+    sent.end()
+  })
+}
+
+async function check(label, port) {
+  const { status, body } = await ask(port)
+  if (status !== 200 || body !== GREETING) throw new Error(`bench: ${label} answers ${status} and ${JSON.stringify(body.slice(0, 200))}`)
+}
+
+const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]
+
+async function runCase(each, { folder, settings }) {
+  process.stdout.write(`\n## ${each.title}, ${settings.workers} workers, ${settings.connections} connections\n\n`)
+  const labels = ['native', 'embedded']
+  const starts = { native: [], embedded: [] }
+  for (let round = 0; round < settings.starts; round++) {
+    for (const label of labels) {
+      const began = performance.now()
+      const peer = await start(folder, each, label, settings.workers)
+      await check(label, peer.address.port)
+      starts[label].push(performance.now() - began)
+      await stop(peer)
+    }
+  }
+  const [native, embedded] = labels.map((label) => median(starts[label]))
+  process.stdout.write(`from the command to the first page: native ${Math.round(native)} ms, embedded ${Math.round(embedded)} ms`)
+  process.stdout.write(`, ratio ${(embedded / native).toFixed(2)} (median of ${settings.starts})\n\n`)
+
+  const contenders = []
+  for (const label of labels) {
+    const peer = await start(folder, each, label, settings.workers)
+    contenders.push({ label, peer, rounds: [] })
+  }
+  const script = wrkScript(folder)
+  const measure = ({ peer }, seconds) =>
+    wrk({
+      url: `http://127.0.0.1:${peer.address.port}/`,
+      script,
+      seconds,
+      connections: settings.connections,
+      threads: settings.threads,
+      pids: [peer.pid],
+    })
+  for (const contender of contenders) await measure(contender, 1)
+  for (let round = 0; round < settings.rounds; round++) {
+    for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
+      contender.rounds.push(await measure(contender, settings.seconds))
+    }
+  }
+  process.stdout.write(`${caseTable(contenders)}\n`)
+  for (const { label, rounds } of contenders) {
+    const failures = rounds.reduce((sum, round) => sum + round.failures, 0)
+    if (failures === 0) continue
+    process.stdout.write(`FAILED: ${label}: ${failures} requests\n`)
+    process.exitCode = 1
+  }
+  for (const { peer } of contenders) await stop(peer)
+}
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '2' },
+    connections: { type: 'string', default: '8' },
+    threads: { type: 'string', default: '2' },
+    workers: { type: 'string', default: '2' },
+    starts: { type: 'string', default: '5' },
+    only: { type: 'string' },
+  },
+})
+const settings = Object.fromEntries(Object.entries(values).map(([key, value]) => [key, key === 'only' ? value.split(',') : Number(value)]))
+const temporary = temporaryFolder('viaduct-bench-')
+const stopAll = () => Promise.all([...running].map(stop))
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    stopLoad()
+    void stopAll().finally(() => process.exit(1))
+  })
+}
+requireProgram('php-cgi', 'php-cgi')
+requireProgram('python3', 'python3')
+try {
+  for (const [name, each] of Object.entries(cases)) {
+    if (settings.only !== undefined && !settings.only.includes(name)) continue
+    const folder = join(temporary.path, name)
+    mkdirSync(folder)
+    writeFileSync(join(folder, each.file), each.source)
+    await runCase(each, { folder, settings })
+  }
+} finally {
+  await stopAll()
+  temporary.remove()
+}
