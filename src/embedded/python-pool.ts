@@ -85,11 +85,16 @@ export function embeddedWsgi(options: EmbeddedWsgiOptions): WsgiPool {
     },
     host,
   )
+  const cleanUp = (): Promise<void> => rm(temporary, { recursive: true, force: true })
   pool.ready().then(
     () => done(true),
-    () => done(false),
+    // It has closed itself.
+    () => {
+      done(false)
+      void cleanUp()
+    },
   )
-  return withCleanUp(pool, () => rm(temporary, { recursive: true, force: true }))
+  return withCleanUp(pool, cleanUp)
 }
 
 function withCleanUp(pool: WsgiPool, cleanUp: () => Promise<void>): WsgiPool {
