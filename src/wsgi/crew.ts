@@ -241,6 +241,7 @@ export class Crew {
   #rest(delay: number, memory: RestartMemory): void {
     this.#resting++
     setTimeout(() => {
+      if (this.#stopping) return
       this.#resting--
       this.#memories.push(memory)
       this.#decide()
