@@ -67,4 +67,13 @@ describe('security.limit_extensions', () => {
     expect(extensions.resolve('/later.txt/x.php', 999)).toMatchObject({ refused: false })
     expect(extensions.resolve('/later.txt/x.php', 1000)).toMatchObject({ refused: true })
   })
+
+  test('a path longer than any file can have costs no more than the beginning of it that a file can have', () => {
+    const extensions = new Extensions('.php', root)
+    const begun = performance.now()
+    expect(extensions.resolve(`/photo.jpg${'/a'.repeat(500_000)}`, 0)).toEqual({ file: '/photo.jpg', refused: true })
+    expect(extensions.resolve(`/${'a'.repeat(1_000_000)}`, 0)).toEqual({ file: '', refused: false })
+    // A look at each of its half million beginnings would take minutes.
+    expect(performance.now() - begun).toBeLessThan(5000)
+  })
 })

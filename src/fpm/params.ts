@@ -110,6 +110,8 @@ export interface Resolved {
 /** What a path leads to is remembered for so long, in milliseconds. */
 const FRESH = 1000
 const KNOWN_LIMIT = 1024
+/** Bytes of a path that the system looks at (PATH_MAX); what is behind them belongs to no file's name. */
+const LONGEST = 4096
 
 /**
  * security.limit_extensions: php-fpm looks at the file that PHP would run, which is not always the end of SCRIPT_FILENAME: of
@@ -130,6 +132,8 @@ export class Extensions {
     const known = this.#known.get(path)
     if (known !== undefined && known.until > now) return known.resolved
     const resolved = this.#look(path)
+    // Clients choose what is behind a script: that much of it is not kept.
+    if (path.length > LONGEST) return resolved
     if (this.#known.size >= KNOWN_LIMIT) this.#known.clear()
     this.#known.set(path, { until: now + FRESH, resolved })
     return resolved
@@ -145,7 +149,8 @@ export class Extensions {
 
   /** The longest beginning of the path that is a file; the whole of it where we may not look. */
   #file(path: ByteString): ByteString | undefined {
-    for (let end = path.length; end > 0; end = path.lastIndexOf('/', end - 1)) {
+    const longest = path.length > LONGEST ? path.lastIndexOf('/', LONGEST) : path.length
+    for (let end = longest; end > 0; end = path.lastIndexOf('/', end - 1)) {
       const each = path.slice(0, end)
       const found = isFile(this.#root + each)
       if (found === undefined) return path
