@@ -1,6 +1,7 @@
 // The lines of php-fpm's main log, and the heads of its slow log: pure text.
 
 import type { LogLevel, Message } from '../config/types.ts'
+import { escapeControls } from './escape.ts'
 import { strftime } from './strftime.ts'
 
 const RANK: Readonly<Record<LogLevel, number>> = { debug: 1, notice: 2, warning: 3, error: 4, alert: 5 }
@@ -38,9 +39,9 @@ export function lineTime(time: number, at: LogLevel): string {
 /** php-fpm formats a message into so many bytes. */
 const LINE = 2048
 
-/** A whole line, with its line break. One that does not fit is cut, and ends with `...`. */
+/** A whole line, with its line break: there is none in the text, which may name what a client asked for. One that does not fit is cut, and ends with `...`. */
 export function logLine(message: Message, limit: number, context: LineContext): string {
-  const line = lineHead(message.level, message.from, context) + message.text
+  const line = lineHead(message.level, message.from, context) + escapeControls(message.text)
   if (Buffer.byteLength(line) < LINE) return `${line}\n`
   const room = Math.min(limit, LINE) - 4
   return `${Buffer.from(line).subarray(0, room).toString('utf8')}...\n`
@@ -67,5 +68,5 @@ export interface SlowEntry {
 /** One entry of the slow log. Without frames it is its head alone. */
 export function slowEntry({ time, level, pool, pid, script, frames }: SlowEntry): string {
   const lines = frames.map((frame) => `[0x${frame.address.toString(16).padStart(16, '0')}] ${frame.call}() ${frame.file}:${frame.line}\n`)
-  return `\n${lineTime(time, level)} [pool ${pool}] pid ${pid}\nscript_filename = ${script}\n${lines.join('')}`
+  return `\n${lineTime(time, level)} [pool ${pool}] pid ${pid}\nscript_filename = ${escapeControls(script)}\n${lines.join('')}`
 }

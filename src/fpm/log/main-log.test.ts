@@ -48,6 +48,13 @@ describe('a line', () => {
     expect(line.endsWith(expected === 1024 ? 'x...\n' : 'x\n')).toBe(true)
   })
 
+  test('is one line, whatever a client asked for (CVE-2024-9026)', () => {
+    const text = 'request: "GET /a\n[22-Nov-2026 15:00:00] NOTICE: forged\r\x1b[2J"'
+    expect(logLine({ level: 'warning', from: '', text }, 1024, { level: 'notice', time, pid: 5 })).toBe(
+      '[22-Nov-2026 15:00:00] WARNING: request: "GET /a\\x0a[22-Nov-2026 15:00:00] NOTICE: forged\\x0d\\x1b[2J"\n',
+    )
+  })
+
   test('is written when it is important enough', () => {
     const levels = ['debug', 'notice', 'warning', 'error', 'alert'] as const
     expect(levels.filter((level) => isLogged(level, 'warning'))).toEqual(['warning', 'error', 'alert'])
@@ -140,4 +147,9 @@ describe.skipIf(!has('logger', 'python3'))('syslog', () => {
       await once(listener, 'close')
     }
   })
+})
+
+test('an entry of the slow log names a script in one line (CVE-2024-9026)', () => {
+  const entry = { time, level: 'notice', pool: 'www', pid: 7, script: '/a\n\n[22-Nov-2026 15:00:00]  [pool x] pid 1', frames: [] } as const
+  expect(slowEntry(entry).split('\n')[2]).toBe('script_filename = /a\\x0a\\x0a[22-Nov-2026 15:00:00]  [pool x] pid 1')
 })
