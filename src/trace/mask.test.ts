@@ -115,3 +115,15 @@ describe('the head of an answer', () => {
     expect(masked('to', wire.STDIN, [Buffer.from('Set-Cookie: a\r\n\r\n')])).toBe('Set-Cookie: a\r\n\r\n')
   })
 })
+
+test('variables that still come after the application has refused their request are masked where their values begin', () => {
+  const masker = new Masker(new NameMask(DEFAULT_MASK))
+  const pairs = Buffer.from('\x0b\x0cHTTP_COOKIEsecret=12345', 'latin1')
+  const seen = [pairs.subarray(0, 20), pairs.subarray(20)].map((piece, i) => {
+    const content = masker.apply('to', asRecord(PARAMS, piece))
+    // OVERLOADED, said before the variables were all there.
+    if (i === 0) masker.apply('from', asRecord(3, Buffer.alloc(8)))
+    return content.toString('latin1')
+  })
+  expect(seen.join('')).toBe('\x0b\x0cHTTP_COOKIE' + '*'.repeat(12))
+})

@@ -85,12 +85,12 @@ export class Masker {
   /** The content itself where nothing in it is secret, else a copy. */
   apply(direction: Direction, { type, id, content }: TraceRecord): Buffer {
     if (this.#names.empty) return content
-    if (type === Type.BeginRequest || type === Type.EndRequest) {
-      this.#variables.delete(id)
-      this.#heads.delete(id)
-    }
-    if (direction === 'to' && type === Type.Params) return this.#through(this.#variables, id, content, () => new PairMask(this.#names))
-    if (direction === 'from' && type === Type.Stdout) return this.#through(this.#heads, id, content, () => new HeadMask(this.#names))
+    if (direction === 'to') {
+      // Their own end, and not that of the request: an application may refuse it while they still come, in the middle of a pair.
+      if (type === Type.BeginRequest || (type === Type.Params && content.length === 0)) this.#variables.delete(id)
+      else if (type === Type.Params) return this.#through(this.#variables, id, content, () => new PairMask(this.#names))
+    } else if (type === Type.EndRequest) this.#heads.delete(id)
+    else if (type === Type.Stdout) return this.#through(this.#heads, id, content, () => new HeadMask(this.#names))
     return content
   }
 
