@@ -1,9 +1,11 @@
 // REQUEST_BODY_FILE: the web server has the body in a file and says only where, as php-fpm lets it.
 //
 // php-fpm opens it as the pool's user. The manager may read more than that user, so it looks whether that one could have: a regular
-// file whose mode lets it. Whoever says it is a web server that may connect; from a client it could only come as HTTP_*.
+// file whose mode lets it, in folders that let it through. Whoever says it is a web server that may connect; from a client it could
+// only come as HTTP_*.
 
-import { closeSync, constants, fstatSync, openSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readlinkSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { ByteString } from '../core/index.ts'
 import type { Identity } from './user.ts'
 
@@ -18,15 +20,34 @@ export function openBodyFile(path: ByteString, identity: Identity | undefined): 
   }
   const { mode, uid, gid, size } = fstatSync(fd)
   const isRegular = (mode & constants.S_IFMT) === constants.S_IFREG
-  if (isRegular && mayRead(identity, { mode, uid, gid })) return { fd, size }
+  if (isRegular && may(READ, identity, { mode, uid, gid }) && mayReach(fd, identity)) return { fd, size }
   closeSync(fd)
   return isRegular ? `open('${path}') failed: EACCES for the pool's user` : `'${path}' is not a regular file`
 }
 
-function mayRead(identity: Identity | undefined, file: { mode: number; uid: number; gid: number }): boolean {
+/** Of the three bits for a user, a group or others. */
+const READ = 0o4
+const SEARCH = 0o1
+
+function may(bit: number, identity: Identity | undefined, file: { mode: number; uid: number; gid: number }): boolean {
   // Not root: the manager is the pool's user.
   if (identity === undefined || identity.uid === 0) return true
-  if (identity.uid === file.uid) return (file.mode & 0o400) !== 0
-  if (identity.gid === file.gid || identity.groups.includes(file.gid)) return (file.mode & 0o040) !== 0
-  return (file.mode & 0o004) !== 0
+  if (identity.uid === file.uid) return (file.mode & (bit << 6)) !== 0
+  if (identity.gid === file.gid || identity.groups.includes(file.gid)) return (file.mode & (bit << 3)) !== 0
+  return (file.mode & bit) !== 0
+}
+
+/** Where the open file really is, whatever links led to it: a file in /root that everybody may read is nobody's but root's. */
+function mayReach(fd: number, identity: Identity | undefined): boolean {
+  if (identity === undefined || identity.uid === 0) return true
+  try {
+    const real = readlinkSync(`/proc/self/fd/${fd}`)
+    for (let folder = dirname(real); ; folder = dirname(folder)) {
+      if (!may(SEARCH, identity, statSync(folder))) return false
+      if (folder === '/') return true
+    }
+  } catch {
+    // It has been moved, or removed.
+    return false
+  }
 }
