@@ -89,7 +89,13 @@ class FpmFront {
       error: (fields, text) => journal.write('error', 'error' in fields ? `${text}: ${fields.error}` : text),
     }
     this.#budget = new Budget(config.global.processMax, journal)
-    for (const pool of config.pools) this.#pools.push(this.#build(pool))
+    try {
+      for (const pool of config.pools) this.#pools.push(this.#build(pool))
+    } catch (error) {
+      // The settings of those before it: nobody else knows of them.
+      for (const remove of this.#removals) remove()
+      throw error
+    }
     this.#teller = setInterval(() => this.#tell(), TALLY).unref()
   }
 

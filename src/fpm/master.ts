@@ -164,6 +164,7 @@ class Master {
     if (this.#reloading || this.#state.phase !== 'running') return
     this.#reloading = true
     void this.#notifier?.send('RELOADING=1')
+    const fresh: BoundSocket[] = []
     try {
       const config = await this.#options.reread()
       if (config === undefined) {
@@ -176,13 +177,17 @@ class Master {
         const kept = before.find((each) => each.listen === pool.listen)
         if (kept !== undefined)
           this.#say('notice', `using inherited socket fd=${kept.fd}, "${kept.listen}"`, 'fpm_socket_get_listening_socket')
-        sockets.push(kept ?? (await bindSocket(pool)))
+        const socket = kept ?? (await bindSocket(pool))
+        if (kept === undefined) fresh.push(socket)
+        sockets.push(socket)
       }
       this.#config = config
       this.#limits = limitsOf(config)
       this.#sockets = sockets
       this.#tell({ type: 'reload' })
     } catch (error) {
+      // A port that stayed bound would be in the way of every later reload.
+      for (const socket of fresh) socket.close()
       this.#say('error', `${describe(error)}; what was loaded before goes on`, 'fpm_reload')
     } finally {
       this.#reloading = false

@@ -1,12 +1,12 @@
 // Starting, stopping, reloading and what is told of it: `viaduct fpm` beside php-fpm where both must do the same.
 
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { MAIN, alive, until } from '../cli/program.ts'
 import { has } from '../peers.ts'
-import { Fpm, REAL, ask, configuration, descendants, leadersOf, makeFolder, open, variables } from './engine.ts'
+import { Fpm, REAL, ask, configuration, descendants, isRoot, leadersOf, makeFolder, open, variables } from './engine.ts'
 import type { Kind } from './engine.ts'
 
 const SCRIPTS = {
@@ -129,6 +129,31 @@ describe.skipIf(!has('php-cgi', REAL))('the life of a manager', () => {
     await fpm.said('the configuration is refused; what was loaded before goes on')
     expect(fpm.log).toContain('invalid process manager (static, dynamic or ondemand)')
     expect((await fpm.ask('hello.php')).body).toBe('hello')
+  })
+
+  test('a reload that cannot have all of its sockets keeps none of the new ones', async () => {
+    await using fpm = await Fpm.start('viaduct', { pool: POOL, scripts: SCRIPTS })
+    const pools = (name: string): string => `[${name}]\nlisten = ${fpm.script(`${name}.sock`)}\nuser = www-data\n${POOL}\n`
+    const more = pools('two') + pools('none/three')
+    writeFileSync(fpm.script('fpm.conf'), configuration(fpm.folder, { pool: POOL, more }))
+    fpm.kill('SIGUSR2')
+    await fpm.said('; what was loaded before goes on')
+    expect(fpm.log).toContain('No such file or directory')
+    expect(existsSync(fpm.script('two.sock'))).toBe(false)
+    expect((await fpm.ask('hello.php')).body).toBe('hello')
+  })
+
+  test.skipIf(!isRoot)('a pool that cannot be had leaves no settings of the others behind', async () => {
+    using temporary = makeFolder()
+    const more = `[two]\nlisten = ${temporary.path}/two.sock\nuser = www-data\nchroot = ${temporary.path}\n${POOL}\n`
+    await using fpm = Fpm.launch('viaduct', {
+      pool: `${POOL}\nphp_admin_value[memory_limit] = 64M`,
+      more,
+      env: { TMPDIR: temporary.path },
+    })
+    expect((await fpm.exited).code).not.toBe(0)
+    expect(fpm.log + fpm.printed).toContain('[pool two] chroot: there is no')
+    expect(readdirSync(temporary.path)).toEqual([])
   })
 
   test('the serving process is killed: another one takes over, on the same sockets', async () => {
