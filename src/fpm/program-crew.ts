@@ -69,6 +69,8 @@ export class ProgramCrew implements Crew {
       await Promise.race([member.process.exited, new Promise((resolve) => setTimeout(resolve, 200))])
       const { exit } = member
       this.kill(pid, 'SIGKILL')
+      // Nobody will ask how it ended.
+      this.#members.delete(pid)
       const how = exit === undefined ? (error as Error).message : `it exited with ${exit.signal ?? `status ${exit.code}`}`
       const said = words.length > 0 ? `; it said: ${words.join(' | ')}` : ''
       const message = `spawn: [pool ${name}] ${command.at(0)} (pid ${pid}) took no connection: ${how}${said}`
@@ -91,7 +93,7 @@ export class ProgramCrew implements Crew {
       const { pid } = child
       const member: Member = { process: child, exit: undefined }
       this.#members.set(pid, member)
-      guard.watch(pid)
+      guard.watch(pid, this.#folder)
       child.stdout?.on('data', (bytes: Buffer) => onOutput(pid, 'stdout', bytes))
       child.stderr?.on('data', (bytes: Buffer) => onOutput(pid, 'stderr', bytes))
       if (child.stderr !== null) lines(child.stderr, (line) => words.push(line) > 5 && words.shift())

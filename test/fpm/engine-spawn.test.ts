@@ -1,13 +1,13 @@
 // `viaduct spawn` beside spawn-fcgi, and as the manager of a pool of a program that is not PHP.
 
 import { execFile, spawn } from 'node:child_process'
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parseSpawn } from '../../src/cli/spawn-options.ts'
 import { MAIN, alive, until } from '../cli/program.ts'
 import { has, which } from '../peers.ts'
-import { ask, isRoot, makeFolder, open, variables } from './engine.ts'
+import { ask, descendants, isRoot, makeFolder, open, variables } from './engine.ts'
 
 type Kind = 'spawn-fcgi' | 'viaduct'
 const kinds: Kind[] = ['spawn-fcgi', 'viaduct']
@@ -139,6 +139,36 @@ test('a managed pool of a program that is not PHP: modes, status, limits, and it
     expect(status).toMatchObject({ pool: 'app', 'process manager': 'ondemand', 'accepted conn': 6 })
   } finally {
     child.kill('SIGTERM')
+    await exited
+  }
+})
+
+test('a managed pool that is killed leaves no program and no folder behind', async () => {
+  using folder = makeFolder()
+  const file = (name: string): string => join(folder.path, name)
+  writeFileSync(file('app.mjs'), PROGRAM)
+  mkdirSync(file('tmp'))
+  const user = isRoot ? 'user = root\n' : ''
+  writeFileSync(
+    file('app.conf'),
+    `[global]\nerror_log = ${file('log')}\n[app]\n${user}listen = ${file('s')}\npm = static\npm.max_children = 2\n`,
+  )
+  const [node, ...args] = command('viaduct')
+  const child = spawn(node, [...args, '-F', ...(isRoot ? ['-R'] : []), '-y', file('app.conf'), '--', process.execPath, file('app.mjs')], {
+    stdio: 'ignore',
+    env: { ...process.env, TMPDIR: file('tmp') },
+  })
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  try {
+    await until('it serves', () => existsSync(file('log')) && readFileSync(file('log'), 'utf8').includes('ready to handle connections'))
+    expect(readdirSync(file('tmp')).filter((name) => name.startsWith('viaduct-spawn-'))).toHaveLength(1)
+    const family = descendants(child.pid!).filter((pid) => !readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('viaduct-guard'))
+    for (const pid of [child.pid!, ...family.filter((each) => readFileSync(`/proc/${each}/cmdline`, 'latin1').includes('fpm-front'))])
+      process.kill(pid, 'SIGKILL')
+    await until('nobody is left', () => !family.some(alive))
+    await until('the folder is gone', () => !readdirSync(file('tmp')).some((name) => name.startsWith('viaduct-spawn-')))
+  } finally {
+    child.kill('SIGKILL')
     await exited
   }
 })
