@@ -48,6 +48,10 @@ beforeAll(async () => {
   symlinkSync('..', join(root, 'up'))
   symlinkSync('upload.jpg', join(root, 'image.php'))
   symlinkSync('env.php', join(root, 'source.txt'))
+  put('shop/app.mjs', "export default (request) => ({ status: 200, headers: [], body: 'application' }) // SECRET")
+  put('shop/settings.txt', 'SECRET')
+  symlinkSync('shop/settings.txt', join(root, 'settings.txt'))
+  symlinkSync('shop', join(root, 'store'))
   const log = {
     debug() {},
     info() {},
@@ -230,6 +234,29 @@ describe('what is not served', () => {
     const { status, body } = await get(target)
     expect([400, 404]).toContain(status)
     expect(body).not.toMatch(/SECRET|EXECUTED|public/)
+  })
+
+  // What an application is made of is its own: no path, however it is written, makes a file of it.
+  test.each([
+    '/shop/app.mjs',
+    '/shop/settings.txt',
+    '//shop/settings.txt',
+    '/shop//settings.txt',
+    '/%73hop/settings.txt',
+    '/shop%2fsettings.txt',
+    '/shop/./settings.txt',
+    '/x/../shop/settings.txt',
+    '/%2e/shop/settings.txt',
+    '/settings.txt',
+    '/settings.txt/',
+    '/store/settings.txt',
+    '/store/app.mjs',
+    '/SHOP/settings.txt',
+  ])('%s, of an application in the folder', async (target) => {
+    const { status, body } = await get(target)
+    expect([200, 400, 404]).toContain(status)
+    expect(body).not.toContain('SECRET')
+    if (status === 200) expect(body).toBe('application')
   })
 
   test('nothing runs because its name folds to other lengths (CVE-2026-27590, CVE-2026-45062)', async () => {

@@ -62,7 +62,7 @@ describe('what clients said', () => {
     expect(page.processes[0]).toMatchObject({ 'request uri': `${HOSTILE}?q=é\ufffd`, user: '<u>', script: '-', 'last request cpu': 12.35 })
   })
 
-  test.each(['html&full', 'xml&full'])('is no markup in %s', (query) => {
+  test.each(['html&full', 'xml&full'])('is no markup in %s (CVE-2026-6735, CVE-2026-129292)', (query) => {
     const page = body(query)
     expect(page).not.toContain('<script>&')
     expect(page).not.toContain('<u>')
