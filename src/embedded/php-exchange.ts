@@ -23,7 +23,7 @@ export interface ExchangeOwner {
 export class Exchange {
   readonly request: GatewayRequest
   readonly response: Promise<GatewayResponse>
-  /** All output is in the pipe. */
+  /** All output is in the pipe, or there will be no more. */
   #ended = false
   #over = false
   #cut = false
@@ -92,6 +92,8 @@ export class Exchange {
 
   /** It is gone in the middle. */
   lost(error: GatewayError): void {
+    // Nothing more comes of it, so there is nobody to be told or waited for.
+    this.#ended = true
     this.#fail(error)
   }
 
