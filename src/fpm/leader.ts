@@ -241,9 +241,10 @@ export class Leader implements Crew {
     }
   }
 
-  /** Ends a child. Only ever one of this leader: the pid may be somebody else's by now. */
+  /** Ends a child. Only ever one of this leader's group: the pid may be somebody else's by now. */
   kill(pid: number, signal: NodeJS.Signals): void {
-    if (!childrenOf(this.pid).includes(pid)) return
+    // Also when the leader is dead and they are init's.
+    if (processStat(pid)?.group !== this.pid) return
     try {
       process.kill(pid, signal)
     } catch {

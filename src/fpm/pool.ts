@@ -267,9 +267,10 @@ export class Pool implements House {
 
   /** Takes nothing new and lets what runs go on, for so many milliseconds. */
   async close(grace: number): Promise<void> {
-    this.#door.stop()
+    const until = performance.now() + grace
+    if (grace > 0) await this.#door.stop()
     this.staff.stop()
-    if (grace > 0) await this.staff.dispatcher.drained(grace)
+    if (grace > 0) await this.staff.dispatcher.drained(Math.max(0, until - performance.now()))
     clearInterval(this.#heart)
     this.#door.close()
     await this.staff.close()

@@ -6,6 +6,8 @@ import { constants } from 'node:os'
 export interface ProcessStat {
   /** `R`, `S`, `T` for stopped, `Z` for one that has ended and waits to be asked about. */
   readonly state: string
+  /** Its process group. */
+  readonly group: number
   /** Clock ticks of processor time: a hundredth of a second each on Linux, whatever the machine. */
   readonly userTicks: number
   readonly systemTicks: number
@@ -25,7 +27,13 @@ export function processStat(pid: number): ProcessStat | undefined {
   }
   // The name is in parentheses and may hold any character, so what follows is counted from the last one.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  return { state: fields[0]!, userTicks: Number(fields[11]), systemTicks: Number(fields[12]), waitStatus: Number(fields[49]) }
+  return {
+    state: fields[0]!,
+    group: Number(fields[2]),
+    userTicks: Number(fields[11]),
+    systemTicks: Number(fields[12]),
+    waitStatus: Number(fields[49]),
+  }
 }
 
 /** How a process ended. */

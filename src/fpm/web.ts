@@ -31,6 +31,11 @@ const STALL_TIME = 60_000
 /** Milliseconds that a connection may be kept without a request. */
 const IDLE_TIME = 3_600_000
 
+/** When the door closes, in milliseconds: so long a connection stays whose last answer may be recent, and one that has had none. */
+const RECENT_GRACE = 50
+const FRESH_GRACE = 500
+const STOP_LOOK = 10
+
 /** Who answers. */
 export interface House {
   /** Whether it is PHP that answers, and php-fpm that is expected to. */
@@ -89,16 +94,25 @@ export class Door {
     this.#connections.delete(connection)
   }
 
-  /** Accepts nothing more; connections without a request end, others with theirs. */
-  stop(): void {
+  /**
+   * Accepts nothing more; connections end with their requests. A request may be on its way: those that have had one stay for a moment,
+   * and those that have had none a little longer. Resolves when all that has come by then is in hand.
+   */
+  async stop(): Promise<void> {
     this.closing = true
     for (const server of this.#servers) server.close()
+    const begun = performance.now()
+    for (let elapsed = 0; this.#connections.size > 0 && elapsed < FRESH_GRACE; elapsed = performance.now() - begun) {
+      await new Promise((resolve) => setTimeout(resolve, STOP_LOOK))
+      if (elapsed >= RECENT_GRACE) for (const each of this.#connections) if (each.requests > 0) each.retire()
+    }
     for (const each of this.#connections) each.retire()
   }
 
   /** Ends everything at once. */
   close(): void {
-    this.stop()
+    this.closing = true
+    for (const server of this.#servers) server.close()
     clearInterval(this.#sweeper)
     for (const each of this.#connections) each.close()
   }
@@ -112,6 +126,8 @@ export function plainAddress(address: string): string {
 export class WebConnection {
   readonly socket: Socket
   readonly remote: string | undefined
+  /** Requests that came by it. */
+  requests = 0
   readonly #door: Door
   readonly #decoder: RecordDecoder
   #exchange: Exchange | undefined
@@ -185,7 +201,10 @@ export class WebConnection {
     const { role, keep } = readBeginRequest(bytes, start, end)
     if (this.#exchange !== undefined) this.writeText(endRequest(id, 0, ProtocolStatus.CantMpxConn))
     else if (role < 1 || role > 3) this.writeText(endRequest(id, 0, ProtocolStatus.UnknownRole))
-    else this.#exchange = new Exchange(this, id, role, keep)
+    else {
+      this.requests++
+      this.#exchange = new Exchange(this, id, role, keep)
+    }
   }
 
   #begun(exchange: Exchange): void {

@@ -132,8 +132,12 @@ export class Fpm implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const family = descendants(this.pid)
-    this.#child.kill('SIGKILL')
-    // php-fpm leaves its children behind.
+    // Asked first: killed, php-fpm leaves its children behind, and our guard must not be killed before it has done its work.
+    this.#child.kill('SIGTERM')
+    const patience = setTimeout(() => this.#child.kill('SIGKILL'), 5000)
+    await this.exited
+    clearTimeout(patience)
+    await until('its processes are gone', () => !family.some(alive), 2000).catch(() => {})
     for (const pid of family.filter(alive)) {
       try {
         process.kill(pid, 'SIGKILL')
@@ -141,7 +145,6 @@ export class Fpm implements AsyncDisposable {
         // It went by itself.
       }
     }
-    await this.exited
     rmSync(this.folder, { recursive: true, force: true })
   }
 }
