@@ -39,9 +39,14 @@ export function lineTime(time: number, at: LogLevel): string {
 /** php-fpm formats a message into so many bytes. */
 const LINE = 2048
 
-/** A whole line, with its line break: there is none in the text, which may name what a client asked for. One that does not fit is cut, and ends with `...`. */
+/**
+ * A whole line, with its line break: there is none in the text, which may name what a client asked for, but at its very end, where
+ * php-fpm has some empty lines. One that does not fit is cut, and ends with `...`.
+ */
 export function logLine(message: Message, limit: number, context: LineContext): string {
-  const line = lineHead(message.level, message.from, context) + escapeControls(message.text)
+  const { text } = message
+  const said = text.endsWith('\n') ? `${escapeControls(text.slice(0, -1))}\n` : escapeControls(text)
+  const line = lineHead(message.level, message.from, context) + said
   if (Buffer.byteLength(line) < LINE) return `${line}\n`
   const room = Math.min(limit, LINE) - 4
   return `${Buffer.from(line).subarray(0, room).toString('utf8')}...\n`
