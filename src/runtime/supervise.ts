@@ -76,12 +76,11 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
 /**
  * A front handles many small requests between a client and its workers, all on the same cores: under SCHED_BATCH none of them throws
  * the other off its core when it is woken, and helper threads for the garbage of a small heap cost more than they give. Together a
- * tenth more pages of PHP. What Node 20 has to be told to have ArrayBuffer's `transfer` makes uploads twice as fast.
+ * tenth more pages of PHP.
  */
 function command(entry: string): readonly [string, ...string[]] {
   const batch = batchScheduling()
-  const transfer = 'transfer' in ArrayBuffer.prototype ? [] : ['--harmony-rab-gsab-transfer']
-  const node = [process.execPath, '--max-semi-space-size=16', '--no-parallel-scavenge', ...transfer, entry] as const
+  const node = [process.execPath, '--max-semi-space-size=16', '--no-parallel-scavenge', entry] as const
   const [first, ...rest] = 'chain' in batch ? batch.chain : []
   return first === undefined ? node : [first, ...rest, ...node]
 }
