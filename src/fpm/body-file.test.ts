@@ -45,3 +45,20 @@ test('a manager that is the user itself reads what the system lets it', () => {
   expect(found).toMatchObject({ size: 4 })
   if (typeof found !== 'string') closeSync(found.fd)
 })
+
+test('of a pool with a root, paths begin there and do not lead out of it', () => {
+  writeFileSync(join(folder, 'outside'), 'body')
+  symlinkSync('/outside', join(folder, 'open', 'absolute'))
+  symlinkSync('../outside', join(folder, 'open', 'relative'))
+  const root = join(folder, 'open')
+  const read = (path: string): string | number => {
+    const found = openBodyFile(path, undefined, root)
+    if (typeof found === 'string') return found
+    closeSync(found.fd)
+    return found.size
+  }
+  expect(read('/all')).toBe(4)
+  expect(read('/relative')).toContain('is not in the root of the pool')
+  expect(read('/../outside')).toContain('is not in the root of the pool')
+  expect(read('/absolute')).toContain('ENOENT')
+})

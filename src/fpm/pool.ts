@@ -135,7 +135,7 @@ export class Pool implements House {
   serve(exchange: Exchange, body: readonly Uint8Array[] | ByteStream | null, close: () => void): void {
     const { bodyFile, contentLength } = exchange.facts!
     if (bodyFile === '') return this.#assign(exchange, body, close, true)
-    const file = openBodyFile(bodyFile, this.#options.identity)
+    const file = openBodyFile(bodyFile, this.#options.identity, this.config.chroot)
     if (typeof file === 'string') {
       this.warn(`REQUEST_BODY_FILE: ${file}`)
       exchange.answer(500, HTML, 'Internal server error.\n', `REQUEST_BODY_FILE: ${file}`)

@@ -5,7 +5,7 @@
 
 import { createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
-import { Channel, describe, spool } from '../core/index.ts'
+import { Channel, GatewayError, describe, spool } from '../core/index.ts'
 import type { ByteStream, Networks, Spooled } from '../core/index.ts'
 import {
   ProtocolStatus,
@@ -199,6 +199,8 @@ export class WebConnection {
 
   #begin(id: number, bytes: Buffer, start: number, end: number): void {
     const { role, keep } = readBeginRequest(bytes, start, end)
+    // An answer under that id would end the request that is running.
+    if (this.#exchange?.id === id) throw new GatewayError('BAD_REQUEST', { status: 400, message: `request ${id} was begun twice` })
     if (this.#exchange !== undefined) this.writeText(endRequest(id, 0, ProtocolStatus.CantMpxConn))
     else if (role < 1 || role > 3) this.writeText(endRequest(id, 0, ProtocolStatus.UnknownRole))
     else {
@@ -320,7 +322,10 @@ export class WebConnection {
     const silent = now - this.#lastByte
     const exchange = this.#exchange
     if (exchange === undefined) {
-      if (silent > IDLE_TIME) this.socket.end()
+      // An answer that is not taken, or an end that is not answered, is no keeping of a connection.
+      if (this.socket.writableLength > 0 || this.socket.writableEnded) {
+        if (silent > STALL_TIME) this.close()
+      } else if (silent > IDLE_TIME) this.socket.end()
       return
     }
     // While a script is at work it is not the web server that is waited for.
