@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { close, constants, open, unlink, writev } from 'node:fs'
 import { join } from 'node:path'
+import { chunksAfter } from './chunks-after.ts'
 import { GatewayError } from './errors.ts'
 import { release } from './release.ts'
 
@@ -103,7 +104,7 @@ export class SpoolFile {
         return
       }
       this.#position += written
-      const rest = after(batch, written)
+      const rest = chunksAfter(batch, written)
       if (this.#exclusive && rest.length === 0) for (const chunk of batch) release(chunk)
       if (rest.length > 0 && !this.#abandoned) {
         // A short write: the next one tells whether the disk is full.
@@ -136,18 +137,4 @@ export class SpoolFile {
     if (this.#path !== undefined) unlink(this.#path, () => {})
     this.#path = undefined
   }
-}
-
-/** What is left of `chunks` after their first `count` bytes. */
-function after(chunks: readonly Uint8Array[], count: number): Uint8Array[] {
-  let skip = count
-  const rest: Uint8Array[] = []
-  for (const chunk of chunks) {
-    if (skip >= chunk.length) skip -= chunk.length
-    else {
-      rest.push(skip === 0 ? chunk : chunk.subarray(skip))
-      skip = 0
-    }
-  }
-  return rest
 }

@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto'
 import { close, constants, open, read, unlink, writev } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Channel, GatewayError } from '../core/index.ts'
+import { Channel, GatewayError, chunksAfter } from '../core/index.ts'
 
 export interface SpillLimits {
   /** Bytes in memory. */
@@ -214,7 +214,7 @@ export class Spill {
       this.#written += count
       this.#pendingBytes -= count
       if (this.#closed) this.#pending = []
-      else this.#pending.unshift(...after(batch, count))
+      else this.#pending.unshift(...chunksAfter(batch, count))
       if (this.#pendingBytes <= this.#limits.memory) this.#unpause()
       this.#work()
     })
@@ -264,18 +264,4 @@ export class Spill {
 /** A small piece of a read would keep all of what was read, which is mostly for others. */
 function compact(piece: Uint8Array): Uint8Array {
   return piece.length * 2 < piece.buffer.byteLength ? Buffer.from(piece) : piece
-}
-
-/** What is left of `chunks` after their first `count` bytes. */
-function after(chunks: readonly Uint8Array[], count: number): Uint8Array[] {
-  let skip = count
-  const rest: Uint8Array[] = []
-  for (const chunk of chunks) {
-    if (skip >= chunk.length) skip -= chunk.length
-    else {
-      rest.push(skip === 0 ? chunk : chunk.subarray(skip))
-      skip = 0
-    }
-  }
-  return rest
 }

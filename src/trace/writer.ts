@@ -5,7 +5,7 @@
 
 import { close, ftruncate, open, writev } from 'node:fs'
 import { promisify } from 'node:util'
-import { GatewayError } from '../core/index.ts'
+import { GatewayError, chunksAfter } from '../core/index.ts'
 import { MAGIC, encodeFrame } from './format.ts'
 import type { CaptureMeta, Frame } from './format.ts'
 
@@ -108,7 +108,7 @@ export class CaptureWriter {
       }
       this.#written += count
       this.#queued -= count
-      const rest = after(batch, count)
+      const rest = chunksAfter(batch, count)
       if (rest.length > 0) this.#put(rest)
       else this.#done()
     })
@@ -133,17 +133,4 @@ export class CaptureWriter {
     // What was written of it may be longer than what the system said it took.
     ftruncate(this.#fd, this.#written, () => this.#done())
   }
-}
-
-function after(batch: readonly Buffer[], count: number): Buffer[] {
-  let left = count
-  const rest: Buffer[] = []
-  for (const each of batch) {
-    if (left >= each.length) left -= each.length
-    else {
-      rest.push(left === 0 ? each : each.subarray(left))
-      left = 0
-    }
-  }
-  return rest
 }
