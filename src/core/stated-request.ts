@@ -3,19 +3,19 @@
 import type { Scope } from './scope.ts'
 import type { ByteStream, ByteString, Endpoint, ErrorStream, GatewayRequest, HeaderView, Outcome, VariableView } from './types.ts'
 
-export interface RequestFacts {
-  readonly method: ByteString
-  readonly target: ByteString
-  readonly scriptName: ByteString
-  readonly pathInfo: ByteString
-  readonly rawPathInfo: ByteString
-  readonly queryString: ByteString
-  readonly protocol: ByteString
-  readonly scheme: 'http' | 'https'
-  readonly contentLength: number | undefined
-  readonly remote: Endpoint
-  readonly local: Endpoint
-}
+type Fact =
+  | 'method'
+  | 'target'
+  | 'scriptName'
+  | 'pathInfo'
+  | 'rawPathInfo'
+  | 'queryString'
+  | 'protocol'
+  | 'scheme'
+  | 'contentLength'
+  | 'remote'
+  | 'local'
+export type RequestFacts = Pick<GatewayRequest, Fact>
 
 /** Whoever looks after a request. Each member is asked for when the request is asked for it. */
 export interface RequestLife {
