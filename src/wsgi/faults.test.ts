@@ -1,6 +1,6 @@
 // What goes wrong with Python workers, and what it costs: the request that ran, and nothing else.
 
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -164,7 +164,6 @@ describe.skipIf(!has('python3'))('an application', () => {
   })
 
   test('that fails to load again fails its requests at once, and serves when it loads', async () => {
-    const { writeFileSync, mkdtempSync, rmSync } = await import('node:fs')
     const folder = mkdtempSync('/tmp/viaduct-test-wsgi-')
     const source = `import os\ndef application(environ, start_response):\n  start_response("200 OK", [])\n  return [str(os.getpid()).encode()]\n`
     try {
