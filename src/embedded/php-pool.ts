@@ -8,7 +8,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { realpathSync } from 'node:fs'
 import { Dispatcher, WELL, restart } from '../process/index.ts'
 import type { RestartMemory } from '../process/index.ts'
-import { GatewayError, backend, describe, spool, toByteString } from '../core/index.ts'
+import { GatewayError, backend, describe, spool, toByteString, silent } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
 import { PHP_EXTENSIONS, hasExtension, resolveScript } from '../php/index.ts'
 import { sessionFolder, temporaryFolder, temporaryPlace } from './folders.ts'
@@ -24,8 +24,6 @@ import type { WasmModule } from './wasm.ts'
 
 /** Where scripts find their sessions. */
 const SESSIONS = '/sessions'
-
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 /**
  * PHP scripts of `root`. Throws CONFIG when the package is not installed. `ready` rejects with the reason when PHP does not start.

@@ -20,13 +20,7 @@ function tell(message: FromPhp): void {
 }
 
 function pour(pipe: Pipe, chunk: Uint8Array, message: FromPhp): boolean {
-  for (let at = 0; at < chunk.length;) {
-    if (pipe.cut) return false
-    at += pipe.write(chunk, at)
-    if (pipe.ring()) tell(message)
-    if (at < chunk.length) pipe.waitForRoom()
-  }
-  return true
+  return pipe.pour(chunk, () => tell(message))
 }
 
 function ask(question: LockMessage): boolean {

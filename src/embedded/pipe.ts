@@ -92,6 +92,17 @@ export class Pipe {
     }
   }
 
+  /** All of a chunk, waiting for room; `bell` tells the reader. False when nobody reads any more. */
+  pour(chunk: Uint8Array, bell: () => void): boolean {
+    for (let at = 0; at < chunk.length;) {
+      if (this.cut) return false
+      at += this.write(chunk, at)
+      if (this.ring()) bell()
+      if (at < chunk.length) this.waitForRoom()
+    }
+    return true
+  }
+
   /** Waits until there is room, or the pipe is cut. For a thread that may wait. */
   waitForRoom(): void {
     for (;;) {

@@ -7,6 +7,7 @@ import { readFileSync, realpathSync } from 'node:fs'
 import { readFile, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { silent } from '../core/index.ts'
 import type { Backend, Log } from '../core/index.ts'
 import type { Exit } from '../process/index.ts'
 import { WORKER_PROGRAM, wsgiPool } from '../wsgi/index.ts'
@@ -47,7 +48,6 @@ export interface EmbeddedWsgiLimits extends WsgiLimits {
   readonly memory: number
 }
 
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 const MEMORY = 512 * 1024 ** 2
 const START = 60_000
 const PIPE = 262_144

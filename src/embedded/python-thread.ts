@@ -21,13 +21,7 @@ function tell(message: FromPython): void {
 }
 
 function pour(pipe: Pipe, chunk: Uint8Array, message: FromPython): boolean {
-  for (let at = 0; at < chunk.length;) {
-    if (pipe.cut) return false
-    at += pipe.write(chunk, at)
-    if (pipe.ring()) tell(message)
-    if (at < chunk.length) pipe.waitForRoom()
-  }
-  return true
+  return pipe.pour(chunk, () => tell(message))
 }
 
 /** Bytes of Python's as they lie in its memory. */

@@ -7,7 +7,7 @@
 import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
 import { Dispatcher, WELL, lifespan, openGuard, restart, visible } from '../process/index.ts'
 import type { Exit, Guard, RestartMemory } from '../process/index.ts'
-import { GatewayError, backend, describe, spool } from '../core/index.ts'
+import { GatewayError, backend, describe, spool, silent } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
 import { Leader } from './leader.ts'
 import { PHP_LIMITS } from './options.ts'
@@ -15,8 +15,6 @@ import type { PhpLimits, PhpPoolOptions } from './options.ts'
 import { PHP_EXTENSIONS, hasExtension } from './script.ts'
 import { resolveScript } from './resolve.ts'
 import { scriptFilename, variables, wire } from './wire.ts'
-
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 interface Worker {
   readonly connection: Connection

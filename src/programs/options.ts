@@ -75,5 +75,3 @@ export function launchOptions(options: ProgramPoolOptions): LaunchOptions {
     ...(resources !== undefined && { limits: resources }),
   }
 }
-
-export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }

@@ -77,8 +77,6 @@ export const LIMITS: WsgiLimits = {
   start: 30_000,
 }
 
-export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
-
 /** What requests get that come too late. */
 export function closed(name: string): GatewayError {
   return new GatewayError('CLOSED', { status: 503, message: `wsgi: "${name}" is closed`, retryAfter: 1 })

@@ -4,13 +4,13 @@
 // wait behind a slow one; so what a worker has not started when it has been silent for two milliseconds is taken back and given to
 // others. A request is sent only when its whole body is here: slow uploads hold no worker.
 
-import { GatewayError, backend, spool } from '../core/index.ts'
+import { GatewayError, backend, spool, silent } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
 import { Call } from './call.ts'
 import { Crew } from './crew.ts'
 import type { OpenHost } from './host.ts'
 import type { Line } from './line.ts'
-import { LIMITS, closed, silent } from './options.ts'
+import { LIMITS, closed } from './options.ts'
 import type { WsgiCounts, WsgiLimits, WsgiPoolOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import type { Worker } from './worker.ts'

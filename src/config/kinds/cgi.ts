@@ -1,13 +1,12 @@
 // `cgi`: one program, or each program of a folder, started for each request (RFC 3875).
 
-import { derive, fromByteString, toByteString } from '../../core/index.ts'
+import { derive, fromByteString, toByteString, silent } from '../../core/index.ts'
 import { hasDotSegment } from '../../static/index.ts'
 import { buildPrograms, describePrograms, programMembers, programVariables } from '../programs.ts'
 import { interpreterOf } from '../interpreter.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
 import { group, list, may, text, yes, zod } from '../values.ts'
-import { silent } from './kind.ts'
 import type { Log } from '../../core/index.ts'
 import type { ProgramPlan, ProgramSettings } from '../programs.ts'
 import type { SiteParts } from '../site.ts'

@@ -1,6 +1,6 @@
 // `fastcgi`: an application that somebody else started, at the other end of a socket: php-fpm, or any FastCGI program.
 
-import { derive, enumerate, toByteString } from '../../core/index.ts'
+import { derive, enumerate, toByteString, silent } from '../../core/index.ts'
 import { fastcgi } from '../../fastcgi/index.ts'
 import { hasExtension } from '../../php/index.ts'
 import { EXTENSIONS } from '../describe.ts'
@@ -9,7 +9,6 @@ import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
 import { choice, duration, group, limits, list, may, milliseconds, record, secret, text, whole, yes, zod } from '../values.ts'
 import { describeHosts, hostMembers, hostOptions, hostsText } from './fastcgi-hosts.ts'
-import { silent } from './kind.ts'
 import type { Backend, ByteString, GatewayRequest, Log } from '../../core/index.ts'
 import type { FastCgiLimits } from '../../fastcgi/index.ts'
 import type { SiteParts } from '../site.ts'

@@ -83,6 +83,3 @@ export type AnyKind = Kind<{ readonly kind: string }, unknown>
 export function kindOf<Settings extends { readonly kind: string }, Plan>(kind: Kind<Settings, Plan>): AnyKind {
   return kind as unknown as AnyKind
 }
-
-/** For looking without serving. */
-export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
