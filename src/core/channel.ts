@@ -8,6 +8,8 @@ import type { ByteSink, ByteStream } from './types.ts'
 export interface ChannelOptions {
   /** Bytes that may wait here before `write` says false. Default 64 KiB. */
   readonly highWaterMark?: number
+  /** What the reader may give back: see `ByteStream`. */
+  readonly exclusive?: boolean | 'buffers'
   /** The first read has begun: a lazy producer starts here. */
   readonly onStart?: () => void
   /** The reader can take more, after a `false`. */
@@ -43,6 +45,10 @@ export class Channel implements ByteStream, ByteSink {
 
   constructor(options: ChannelOptions = {}) {
     this.#options = options
+  }
+
+  get exclusive(): boolean | 'buffers' {
+    return this.#options.exclusive ?? false
   }
 
   /** Whether somebody began to read or cancelled. */

@@ -19,3 +19,17 @@ export function release(chunk: Uint8Array): void {
   const { buffer } = chunk
   if (chunk.length >= SMALL && chunk.length === buffer.byteLength && buffer instanceof ArrayBuffer) nowhere.postMessage(null, [buffer])
 }
+
+/**
+ * The same for the buffers that these chunks are parts of: only for all the chunks of one `writeAll`, of a stream that is exclusive with
+ * its `'buffers'`, when none of them is used any more.
+ */
+export function releaseBuffers(chunks: readonly Uint8Array[]): void {
+  let last: ArrayBufferLike | undefined
+  for (const { buffer } of chunks) {
+    // Chunks of one read follow one another. What has the size of Node's own pool might be it.
+    if (buffer === last || buffer.byteLength < SMALL || buffer.byteLength === Buffer.poolSize) continue
+    last = buffer
+    if (buffer instanceof ArrayBuffer) nowhere.postMessage(null, [buffer])
+  }
+}

@@ -203,8 +203,8 @@ class ObservedStream implements ByteStream {
   }
 
   /** An observer hears how long a chunk is, and never has it. */
-  get exclusive(): boolean {
-    return this.#stream.exclusive === true
+  get exclusive(): boolean | 'buffers' {
+    return this.#stream.exclusive ?? false
   }
 
   cancel(reason?: unknown): void {

@@ -74,8 +74,11 @@ export interface ByteStream extends AsyncIterable<Uint8Array> {
   cancel(reason?: unknown): void
   /** The fast lane: hands chunks to `sink` as they come (never before it returns). `resume` lifts a `false` of the sink. */
   pushTo?(sink: ByteSink): { resume(): void }
-  /** The reader is the only one who holds the chunks, so that it may give back their memory with `release` once it is done with them. */
-  readonly exclusive?: boolean
+  /**
+   * The reader is the only one who holds the chunks, so that it may give back their memory with `release` once it is done with them.
+   * `'buffers'`: nor does anybody hold anything else of the buffers they are parts of, so that `releaseBuffers` may have all that came at once.
+   */
+  readonly exclusive?: boolean | 'buffers'
 }
 
 /** The second input stream of FastCGI's Filter role (FastCGI 1.0, 6.4). */

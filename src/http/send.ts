@@ -1,6 +1,6 @@
 // Sending an answer: whole values in one write, streams at the client's pace, files through buffers that never leave the door.
 
-import { FileSlice, GatewayError, discard, isBodyless, isFieldValue, isToken, pump } from '../core/index.ts'
+import { FileSlice, GatewayError, discard, isBodyless, isFieldValue, isToken, pump, releaseBuffers } from '../core/index.ts'
 import type { ByteSink, ByteStream, GatewayResponse, HeaderList } from '../core/index.ts'
 import { Head, contract } from './head.ts'
 import type { Exchange, Outgoing, Sender } from './exchange.ts'
@@ -125,9 +125,17 @@ class StreamSender implements ByteSink, Sender {
     if (this.#chunked) outgoing.write(length.toString(16) + '\r\n', 'latin1')
     let room = true
     for (const chunk of chunks) if (chunk.length > 0) room = outgoing.write(chunk)
-    if (this.#chunked) room = outgoing.write('\r\n', 'latin1')
+    if (this.#body.exclusive === 'buffers') room = this.#freeing(chunks)
+    else if (this.#chunked) room = outgoing.write('\r\n', 'latin1')
     outgoing.uncork()
     return room || this.#room()
+  }
+
+  /** Ends what was written at once; when all of it has left, so may its memory: what waits for the collector here makes it run all the time. */
+  #freeing(chunks: readonly Uint8Array[]): boolean {
+    return this.#outgoing.write(this.#chunked ? '\r\n' : '', 'latin1', (error) => {
+      if (error === null || error === undefined) releaseBuffers(chunks)
+    })
   }
 
   end(): void {

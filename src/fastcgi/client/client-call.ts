@@ -86,7 +86,7 @@ export class ClientCall implements Call {
     }
     if (this.#host !== undefined) this.#tell(this.#host, how)
     if (how.reusable) this.#lanes.release(this.#lane)
-    if (!this.elsewhere) this.#source?.close()
+    if (!this.elsewhere) this.#source?.close(how.reusable && !this.#lane.shared)
     // What was read to its end does not hear of it.
     this.data?.body.cancel(how.error)
     if (how.appStatus !== undefined && how.appStatus !== 0) {

@@ -184,7 +184,7 @@ export class Exchange implements Held {
     this.#mode = STREAM
     const gone = (reason: unknown): void => this.cut(reason ?? clientGone(this.#line.peer))
     const spilled = this.#line.body?.(this, gone)
-    const channel = spilled?.channel ?? new Channel({ onDrain: () => this.#resume(), onCancel: gone })
+    const channel = spilled?.channel ?? new Channel({ onDrain: () => this.#resume(), onCancel: gone, exclusive: 'buffers' })
     this.#sink = spilled?.sink ?? channel
     this.#answer(channel)
     this.#push()
