@@ -193,6 +193,7 @@ export class Door {
       connection.queued < PIPELINE_LIMIT
         ? examine(incoming, this.limits)
         : refusal(503, `${PIPELINE_LIMIT} requests wait on one connection`)
+    if (!(head instanceof GatewayError) && head.contentLength === 0) incoming.bodyless = true
     this.enter(new Exchange(connection, incoming, outgoing, head, expectsContinue))
   }
 

@@ -2,6 +2,7 @@
 // llhttp has already refused what it is strict about; here is what it leaves to the server.
 
 import { IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
 import { GatewayError, isHost, parseTarget, sameName } from '../core/index.ts'
 import type { HeaderList, Target } from '../core/index.ts'
 import type { RequestBody } from './body.ts'
@@ -49,7 +50,29 @@ export class Incoming extends IncomingMessage {
   facts: Facts | undefined = undefined
   /** Set while somebody reads the body: the listeners find it by this, so that they need not be made per request. */
   reader: RequestBody | undefined = undefined
+  /** The door took its head, and no body follows. */
+  bodyless = false
+
+  /** Of a body that is not there nobody waits for the end: telling it is seven ticks and two passes of a stream's machinery for each request. */
+  override push(chunk: unknown, encoding?: BufferEncoding): boolean {
+    return !this.bodyless && super.push(chunk, encoding)
+  }
+
+  /** Node's server takes an unread body off the wire by this. */
+  _dump(): void {
+    if (!this.bodyless) dump.call(this)
+  }
 }
+
+const dump = (IncomingMessage.prototype as unknown as { _dump: () => void })._dump
+const readableEnded = Object.getOwnPropertyDescriptor(Readable.prototype, 'readableEnded')!
+
+// What node's server asks when the answer is out: whether it may forget the request, or must wait for its end first.
+Object.defineProperty(Incoming.prototype, 'readableEnded', {
+  get(this: Incoming): boolean {
+    return this.bodyless || (readableEnded.get!.call(this) as boolean)
+  },
+})
 
 // Of `headers`, node's server itself reads only `expect` (and `te` of HTTP/1.0, for an answer that we never give). Building the
 // whole object for that, on every request, is the dearest thing it does in JavaScript; the door works on rawHeaders.
