@@ -6,10 +6,11 @@
 // possible to let the leader go on when nobody is at work: whoever dies meanwhile is waited for by the leader, and nobody learns how.
 
 import { mkdtempSync, linkSync, readFileSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GatewayError } from '../core/index.ts'
+import { openSocket } from '../fastcgi/index.ts'
 import { launch, lines, signalGroup } from '../process/index.ts'
 import type { Exit, Guard, Launched } from '../process/index.ts'
 import type { Crew, Hand } from './crew.ts'
@@ -116,7 +117,7 @@ export class Leader implements Crew {
   async #hire(timeout: number): Promise<Hand> {
     const deadline = performance.now() + timeout
     if (this.#alive() <= this.#accepted.size) await this.#forked()
-    const socket = connect(this.#path('socket'))
+    const socket = openSocket({ path: this.#path('socket') })
     const failed = new Promise<never>((_, reject) => {
       socket.once('error', reject)
       socket.once('close', () => reject(new Error('closed before it was accepted')))

@@ -1,10 +1,11 @@
 // Processes of any FastCGI program as workers: each has a private listening socket as its fd 0 (FastCGI 1.0, 2.2) and one kept connection.
 
 import { linkSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GatewayError } from '../core/index.ts'
+import { openSocket } from '../fastcgi/index.ts'
 import { launch, lines, signalGroup } from '../process/index.ts'
 import type { Exit, Guard, Launched } from '../process/index.ts'
 import type { Crew, Hand } from './crew.ts'
@@ -53,7 +54,7 @@ export class ProgramCrew implements Crew {
     const words: string[] = []
     const member = this.#start(bound, path, words)
     const { pid } = member.process
-    const socket = connect(path)
+    const socket = openSocket({ path })
     const failed = new Promise<never>((_, reject) => {
       socket.once('error', reject)
       socket.once('close', () => reject(new Error('closed before it was accepted')))

@@ -5,12 +5,13 @@
 // 38 MB this way and 214 MB as eight processes. A private socket, because whoever reaches it runs code as the worker.
 
 import { linkSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
+import { openSocket } from '../fastcgi/index.ts'
 import { launch, lines, signalGroup } from '../process/index.ts'
 import type { Exit, Guard, Launched } from '../process/index.ts'
 
@@ -104,7 +105,7 @@ export class Leader {
   }
 
   async #connect(timeout: number): Promise<Child> {
-    const socket = connect(this.#path('socket'))
+    const socket = openSocket({ path: this.#path('socket') })
     const failed = new Promise<never>((_, reject) => {
       socket.once('error', reject)
       socket.once('close', () => reject(new Error('closed before it was accepted')))

@@ -4,11 +4,12 @@
 // Private, so that it is known who has which request, a crash is told from a refusal, and nobody else reaches the program.
 
 import { linkSync, readFileSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
+import { openSocket } from '../fastcgi/index.ts'
 import { endGroup, ladder, launch, lines, move, signalGroup } from '../process/index.ts'
 import type { Exit, Guard, LaunchOptions, Launched, WorkerEvent, WorkerState } from '../process/index.ts'
 
@@ -110,7 +111,7 @@ export class Worker {
 
   /** A connection that the program has accepted. Rejects with UNAVAILABLE, 503, and the reason. */
   async connect(timeout: number): Promise<Socket> {
-    const socket = connect(this.#path)
+    const socket = openSocket({ path: this.#path })
     const failed = new Promise<never>((_, reject) => {
       socket.once('error', reject)
       socket.once('close', () => reject(new Error('closed before it was accepted')))

@@ -1,10 +1,11 @@
 // Reaching an application: addresses in text, and one attempt to connect with a deadline.
 
 import { connect as open, isIP } from 'node:net'
-import type { Socket } from 'node:net'
+import type { IpcNetConnectOpts, Socket, TcpNetConnectOpts } from 'node:net'
 import { connect as openTls } from 'node:tls'
 import { GatewayError } from '../../core/index.ts'
 import type { Address } from '../../core/index.ts'
+import { openSocket } from './socket.ts'
 
 /** What TLS to an application needs. Its certificate is always verified. */
 export interface TlsOptions {
@@ -70,9 +71,17 @@ export function formatAddress(address: Address, tls: boolean = false): string {
  * `timeout` milliseconds. With `tls` it is ready when the application has shown who it is.
  */
 export function connect(address: Address, timeout: number, tls?: TlsOptions): Promise<Socket> {
+  return connected(tls === undefined ? open(plain(address)) : secured(address, tls), address, timeout, tls !== undefined)
+}
+
+/** The same for a Connection, which only listens to `data`. */
+export function connectFast(address: Address, timeout: number, tls?: TlsOptions): Promise<Socket> {
+  return connected(tls === undefined ? openSocket(plain(address)) : secured(address, tls), address, timeout, tls !== undefined)
+}
+
+function connected(socket: Socket, address: Address, timeout: number, tls: boolean): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = tls === undefined ? plain(address) : secured(address, tls)
-    const peer = formatAddress(address, tls !== undefined)
+    const peer = formatAddress(address, tls)
     const timer = setTimeout(() => {
       socket.destroy()
       reject(new GatewayError('TIMEOUT', { status: 504, message: `fastcgi: no connection to ${peer} within ${timeout} ms` }))
@@ -82,7 +91,7 @@ export function connect(address: Address, timeout: number, tls?: TlsOptions): Pr
       reject(unreachable(peer, error))
     }
     socket.once('error', failed)
-    socket.once(tls === undefined ? 'connect' : 'secureConnect', () => {
+    socket.once(tls ? 'secureConnect' : 'connect', () => {
       clearTimeout(timer)
       socket.off('error', failed)
       resolve(socket)
@@ -90,9 +99,9 @@ export function connect(address: Address, timeout: number, tls?: TlsOptions): Pr
   })
 }
 
-function plain(address: Address): Socket {
+function plain(address: Address): IpcNetConnectOpts | TcpNetConnectOpts {
   // Without delay: a request leaves as one write, and a small one would wait for the acknowledgement of the last answer.
-  return open('path' in address ? { path: address.path } : { host: address.host, port: address.port, noDelay: true })
+  return 'path' in address ? { path: address.path } : { host: address.host, port: address.port, noDelay: true }
 }
 
 function secured(address: Address, { ca, cert, key, passphrase, serverName }: TlsOptions): Socket {

@@ -1,6 +1,6 @@
 // The connections to one application that take several requests at a time: few, filled one after the other.
 
-import { formatAddress, connect } from './connect.ts'
+import { connectFast, formatAddress } from './connect.ts'
 import { MuxConnection } from './connection-mux.ts'
 import type { MuxSlot } from './connection-mux-slot.ts'
 import type { ConnectionsOptions } from './connections.ts'
@@ -107,7 +107,7 @@ export class MuxConnections implements Lanes {
     const { address, connectTimeout, tls, log, spill } = this.#options
     let socket
     try {
-      socket = await connect(address, connectTimeout, tls)
+      socket = await connectFast(address, connectTimeout, tls)
     } finally {
       this.#opening.delete(opening())
       if (socket === undefined) this.#settle()

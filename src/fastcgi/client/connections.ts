@@ -4,7 +4,7 @@
 // worker of php-fpm and its like, so it is kept for a short time only, and goes at once when another one is not being answered.
 
 import type { Address, Log } from '../../core/index.ts'
-import { connect, formatAddress } from './connect.ts'
+import { connectFast, formatAddress } from './connect.ts'
 import type { TlsOptions } from './connect.ts'
 import { Connection } from './connection.ts'
 import { clientClosed } from './failures.ts'
@@ -105,7 +105,7 @@ export class Connections implements Lanes {
     const { address, connectTimeout, tls, log } = this.#options
     let socket
     try {
-      socket = await connect(address, connectTimeout, tls)
+      socket = await connectFast(address, connectTimeout, tls)
     } catch (error) {
       this.#freeSlot()
       throw error
