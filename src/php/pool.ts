@@ -130,7 +130,7 @@ class Pool {
 
   #send(worker: Worker, request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
     let again = false
-    const response = worker.connection.send({
+    return worker.connection.send({
       request,
       head: encodeRequest(1, Role.Responder, true, (emit) => variables(request, body, emit)),
       body: wire(body),
@@ -146,13 +146,12 @@ class Pool {
         if (reusable && worker.leader.exit === undefined) this.#finished(worker)
         else this.#lose(worker, request, error)
       },
+      again: () => (again ? this.#resend(request, body) : undefined),
     })
-    if (!first) return response
-    return response.catch((error: unknown) => {
-      if (!again) throw error
-      const next = this.#acquire(request, body)
-      return next instanceof Promise ? next.then((each) => this.#send(each, request, body, false)) : this.#send(next, request, body, false)
-    })
+  }
+
+  async #resend(request: GatewayRequest, body: Spooled | undefined): Promise<GatewayResponse> {
+    return this.#send(await this.#acquire(request, body), request, body, false)
   }
 
   // ---- workers

@@ -120,7 +120,7 @@ class Pool {
     worker.requests++
     worker.task = { method: request.method, target: request.target }
     let again = false
-    const response = seat.connection.send({
+    return seat.connection.send({
       request,
       head: encodeRequest(1, Role.Responder, true, (emit) =>
         enumerate(request, emit, body === undefined ? {} : { contentLength: body.length }),
@@ -135,10 +135,7 @@ class Pool {
         if (!again) body?.close(how.reusable)
         this.#ended(seat, how)
       },
-    })
-    return response.catch((error: unknown) => {
-      if (!again) throw error
-      return this.#run(request, body, false)
+      again: () => (again ? this.#run(request, body, false) : undefined),
     })
   }
 

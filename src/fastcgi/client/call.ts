@@ -1,6 +1,6 @@
 // One request on its way to an application: what is sent, within which bounds, and who hears how it went.
 
-import type { ByteStream, ByteString, FilterData, GatewayRequest } from '../../core/index.ts'
+import type { ByteStream, ByteString, FilterData, GatewayRequest, GatewayResponse } from '../../core/index.ts'
 
 /** How a request left its connection. */
 export interface CallEnd {
@@ -45,4 +45,6 @@ export interface Call {
   stderr?(line: string): void
   /** Exactly once; when the reply is whole, before it is handed on: the next request can be sent from here. */
   onEnd(how: CallEnd): void
+  /** Asked after `onEnd`, for a request that failed before its reply was handed on: another try, which then answers in its place. */
+  again?(error: unknown): Promise<GatewayResponse> | undefined
 }

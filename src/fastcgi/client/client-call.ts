@@ -1,7 +1,7 @@
 // One try of one request: what is sent, and what its end means for the connection, for the host, and for another try.
 
 import { GatewayError, mayRepeat } from '../../core/index.ts'
-import type { ByteStream, ByteString, FilterData, GatewayRequest, Spooled } from '../../core/index.ts'
+import type { ByteStream, ByteString, FilterData, GatewayRequest, GatewayResponse, Spooled } from '../../core/index.ts'
 import type { Call, CallEnd } from './call.ts'
 import type { Client } from './client.ts'
 import type { Lane, Lanes } from './lanes.ts'
@@ -33,7 +33,7 @@ export class ClientCall implements Call {
   readonly #lanes: Lanes
   readonly #lane: Lane
   readonly #host: Upstream | undefined
-  readonly #source: Source
+  readonly source: Source
 
   constructor(
     client: Client,
@@ -49,7 +49,7 @@ export class ClientCall implements Call {
     this.#lanes = lanes
     this.#lane = lane
     this.#host = host
-    this.#source = source
+    this.source = source
     this.request = request
     try {
       this.head = client.encode(lane, request, source)
@@ -86,7 +86,7 @@ export class ClientCall implements Call {
     }
     if (this.#host !== undefined) this.#tell(this.#host, how)
     if (how.reusable) this.#lanes.release(this.#lane)
-    if (!this.elsewhere) this.#source?.close(how.reusable && !this.#lane.shared)
+    if (!this.elsewhere) this.source?.close(how.reusable && !this.#lane.shared)
     // What was read to its end does not hear of it.
     this.data?.body.cancel(how.error)
     if (how.appStatus !== undefined && how.appStatus !== 0) {
@@ -96,6 +96,11 @@ export class ClientCall implements Call {
         `fastcgi: ${peer} ended a request with application status ${how.appStatus}`,
       )
     }
+  }
+
+  /** With several hosts, dispatch.ts is who tries again. */
+  again(): Promise<GatewayResponse> | undefined {
+    return this.retrying && this.#host === undefined ? this.#client.resend(this, this.#lanes) : undefined
   }
 
   /** What this says about the host, and whether another one may be asked. */
@@ -112,7 +117,7 @@ export class ClientCall implements Call {
   #mayRepeat({ answered, taken, error }: CallEnd): boolean {
     return mayRepeat({
       method: this.request.method,
-      repeatable: this.data === undefined && (this.body === null || this.#source !== undefined),
+      repeatable: this.data === undefined && (this.body === null || this.source !== undefined),
       answered,
       // It said itself that it has not begun (FastCGI 1.0, 5.5), or it cannot have.
       untouched: !taken || (error instanceof GatewayError && error.code === 'UNAVAILABLE'),

@@ -249,13 +249,12 @@ export class Client implements UpstreamsOwner {
     source: Source,
     until: number,
   ): Promise<GatewayResponse> {
-    const call = new ClientCall(this, lanes, lane, request, stream, source, until, undefined)
-    const response = lane.send(call)
-    if (!call.mayRetry) return response
-    return response.catch(async (error: unknown) => {
-      if (!call.retrying) throw error
-      return this.#send(lanes, await lanes.claimed(), request, stream, source, until)
-    })
+    return lane.send(new ClientCall(this, lanes, lane, request, stream, source, until, undefined))
+  }
+
+  /** The connection turned out to be closed; a place for another one is claimed. */
+  async resend({ request, source, until }: ClientCall, lanes: Lanes): Promise<GatewayResponse> {
+    return this.#send(lanes, await lanes.claimed(), request, null, source, until)
   }
 
   encode(lane: Lane, request: GatewayRequest, source: Source): ByteString {

@@ -53,7 +53,7 @@ export class Exchange implements Held {
   received = 0
   heldUntil = 0
   readonly #line: Line
-  #resolve!: (response: GatewayResponse) => void
+  #resolve!: (response: GatewayResponse | Promise<GatewayResponse>) => void
   #reject!: (error: unknown) => void
   #settled = false
   #mode = HEAD
@@ -246,7 +246,9 @@ export class Exchange implements Held {
   #fail(error: unknown): void {
     if (this.#settled) return
     this.#settle()
-    this.#reject(error)
+    const again = this.call.again?.(error)
+    if (again === undefined) this.#reject(error)
+    else this.#resolve(again)
   }
 
   #settle(): void {
