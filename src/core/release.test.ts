@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { collect, observed, release, spool, streamOf } from './index.ts'
+import { collect, observed, release, releaseBuffers, spool, streamOf } from './index.ts'
 import type { ByteStream } from './index.ts'
 
 const chunk = (size: number): Uint8Array<ArrayBuffer> => new Uint8Array(size).fill(7)
@@ -18,6 +18,20 @@ describe('giving back a chunk', () => {
     const shared = new Uint8Array(new SharedArrayBuffer(65_536))
     for (const each of [part, small, shared]) release(each)
     expect([part.length, small.length, shared.length]).toEqual([65_535, 1000, 65_536])
+  })
+})
+
+describe('giving back the buffers of what came at once', () => {
+  test('takes each of them whole, however its chunks are cut', () => {
+    const [one, other] = [chunk(65_536), chunk(20_000)]
+    releaseBuffers([one.subarray(8, 1000), one.subarray(1008, 65_528), other.subarray(16, 19_000)])
+    expect([one.length, other.length]).toEqual([0, 0])
+  })
+
+  test("leaves alone what is small, what might be Node's pool, and what is shared between threads", () => {
+    const left = [chunk(4095), chunk(Buffer.poolSize), new Uint8Array(new SharedArrayBuffer(65_536))]
+    releaseBuffers(left)
+    expect(left.map((each) => each.length)).toEqual([4095, Buffer.poolSize, 65_536])
   })
 })
 

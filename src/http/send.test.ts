@@ -303,6 +303,60 @@ describe('a stream', () => {
 
 const trailers = (): HeaderList => ['X-Sum', '42', 'X-Two', '2']
 
+describe('the memory of a stream', () => {
+  const size = 65_536
+  const filled = (): Uint8Array[] => Array.from({ length: 5 }, (_, i) => new Uint8Array(size).fill(0x61 + i))
+  const all = 'abcde'.replaceAll(/./g, (letter) => letter.repeat(size - 16))
+  /** Cut in three, without the ends, as records of one read are. */
+  const cut = (whole: Uint8Array): Uint8Array[] => [whole.subarray(8, 1000), whole.subarray(1000, 2000), whole.subarray(2000, size - 8)]
+
+  function stream(buffers: Uint8Array[], exclusive: boolean | 'buffers'): ByteStream {
+    const channel = new Channel({ exclusive })
+    for (const each of buffers) channel.writeAll(cut(each))
+    channel.end()
+    return channel
+  }
+
+  test.each([
+    ['with a length', 'HTTP/1.1', ['Content-Length', String(all.length)]],
+    ['in chunks', 'HTTP/1.1', []],
+    ['to the end of the connection', 'HTTP/1.0', []],
+  ])('is given back once it has left, if nobody else holds any of it (%s)', async (how, version, headers) => {
+    const buffers = filled()
+    const { wire } = await answered(answer(stream(buffers, 'buffers'), headers), `GET / ${version}\r\nHost: a\r\nConnection: close\r\n\r\n`)
+    const body = how === 'in chunks' ? bodyOf(wire).replaceAll(/(?:^|\r\n)[0-9a-f]+\r\n/g, '') : bodyOf(wire)
+    expect(body.trimEnd() === all).toBe(true)
+    expect(buffers.map((each) => each.length)).toEqual([0, 0, 0, 0, 0])
+  })
+
+  test('stays, if somebody else may hold it', async () => {
+    for (const exclusive of [false, true]) {
+      const buffers = filled()
+      await answered(answer(stream(buffers, exclusive)))
+      expect(buffers.map((each) => each.length)).toEqual([size, size, size, size, size])
+    }
+  })
+
+  test('stays while a client is slow to take it, and what it takes is what was written', async () => {
+    const buffers = Array.from({ length: 400 }, (_, i) => new Uint8Array(size).fill(i))
+    await using open = await door(() => answer(stream(buffers, 'buffers'), ['Content-Length', String(400 * (size - 16))]))
+    await using client = await raw(open.address, GET)
+    client.socket.pause()
+    await steady(() => buffers.filter((each) => each.length === 0).length)
+    expect(buffers.at(-1)!.length).toBe(size)
+    const chunks: Buffer[] = []
+    client.socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+    client.socket.resume()
+    await when(() => client.socket.readableEnded)
+    const wire = Buffer.concat(chunks)
+    const body = wire.subarray(wire.length - 400 * (size - 16))
+    for (let i = 0; i < 400; i++) {
+      const part = body.subarray(i * (size - 16), (i + 1) * (size - 16))
+      expect(part.every((byte) => byte === (i & 0xff))).toBe(true)
+    }
+  })
+})
+
 describe('trailers', () => {
   test.each([
     ['a stream', (): ByteStream => streamOf([bytes('body')]), []],
