@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { Channel, FileSlice, collect, streamOf } from '../../core/index.ts'
+import { Channel, FileSlice, collect, releaseBuffers, streamOf } from '../../core/index.ts'
 import type { ByteStream, GatewayRequest, GatewayResponse } from '../../core/index.ts'
 import { makeRequest } from '../../testing/index.ts'
 import {
@@ -366,6 +366,20 @@ describe('a peer that breaks the protocol', () => {
     expect(connection.closed).toBe(true)
   })
 
+  test('that begins to speak between two requests loses the connection: the next one gets nothing of it', async () => {
+    const stale = wire.stdout(1, 'Content-Type: text/plain\r\n\r\nmeant for somebody else')
+    for (const cut of [1, 4, 7]) {
+      const begun = gate()
+      const steps = [expectRequest(), send(wire.answer(1, HELLO)), until(begun.open), send(stale.subarray(0, cut)), expectClose()]
+      const { send: ask, ends, closed, connection } = await line(...steps)
+      expect(await textOf(await ask())).toBe('hello')
+      begun.pass()
+      await closed
+      expect(connection.closed).toBe(true)
+      expect(ends).toEqual([whole])
+    }
+  })
+
   test('with management records nobody asked for does no harm', async () => {
     const unknown = wire.record(wire.UNKNOWN_TYPE, 0, Buffer.alloc(8))
     const { send: ask, ends } = await line(
@@ -390,6 +404,31 @@ describe('a peer that breaks the protocol', () => {
     await ask()
     expect(await textOf(await ask())).toBe('hello')
     expect(ends).toEqual([whole, whole])
+  })
+
+  test('and whose STDERR is cut in the middle of a line is heard whole, though what came with it has left and its memory is gone', async () => {
+    const rest = gate()
+    const { send: ask, lines } = await line(
+      expectRequest(),
+      send(Buffer.concat([wire.stdout(1, `Content-Type: text/plain\r\n\r\n${'x'.repeat(40_000)}`), wire.stderr(1, 'half a ')])),
+      until(rest.open),
+      send(Buffer.concat([wire.stderr(1, 'line\n'), wire.stdout(1, 'end'), wire.endRequest(1)])),
+    )
+    const { body } = await ask({ hold: { bytes: 0, time: 0 } })
+    if (!(body instanceof Channel)) throw new Error('not a stream')
+    let length = 0
+    await new Promise<void>((resolve, reject) => {
+      const take = (chunks: readonly Uint8Array[]): true => {
+        for (const chunk of chunks) length += chunk.length
+        // As the door does with what has left.
+        releaseBuffers(chunks)
+        if (length >= 40_000) rest.pass()
+        return true
+      }
+      body.pushTo({ write: (chunk) => take([chunk]), writeAll: take, end: resolve, fail: reject })
+    })
+    expect(length).toBe(40_003)
+    expect(lines).toEqual(['half a line'])
   })
 
   test('and floods STDERR is heard within bounds', async () => {

@@ -180,7 +180,8 @@ export class Connection implements Lane {
     }
     const exchange = this.#exchange
     if (exchange === undefined) {
-      if (this.#stray) this.close(protocolError(`records without a request (${this.peer})`))
+      // Of a record that has only begun, the rest would be taken for the next request's.
+      if (this.#stray || !this.#decoder.atBoundary) this.close(protocolError(`records without a request (${this.peer})`))
     } else if (this.#ended !== undefined) this.#finish(exchange, this.#ended)
     else {
       exchange.flush()

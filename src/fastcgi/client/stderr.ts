@@ -31,6 +31,9 @@ export class StderrLines {
       else if (this.#length === LINE_LIMIT) this.#flush()
       from = cut === at && at < stop ? at + 1 : cut
     }
+    // The memory of this read may be given back before the rest of the line comes.
+    const last = this.#parts.length - 1
+    if (last >= 0) this.#parts[last] = Buffer.from(this.#parts[last]!)
   }
 
   end(): void {
