@@ -1,15 +1,18 @@
 // php-fpm and `viaduct fpm` behind the same nginx, with the same configuration: throughput of two pages, and the memory of eight workers.
 //
-// usage: node bench/fpm.mjs [--rounds 6] [--seconds 2] [--connections 32] [--workers 4] [--keep] [--dist ../dist]
+// usage: node bench/fpm.mjs [--rounds 6] [--seconds 2] [--connections 32] [--workers 4] [--keep] [--only throughput|memory]
+//                           [--dist ../dist] [--beside another/dist]
 //
-// Rounds alternate; ratios are medians of those of each round. `--keep` has nginx keep its connections, which pins php-fpm's workers.
-// Memory is the proportional set size of everything that belongs to each, after a script of 200 classes has warmed all workers.
+// Rounds alternate; ratios to php-fpm are medians of those of each round. `--keep` has nginx keep its connections, which pins php-fpm's
+// workers. Beside each rate: microseconds of processor time a request, of the manager and of the interpreters. `--beside` takes another
+// build into the same rounds: on a busy machine only those microseconds can be compared.
+// Memory is the proportional set size of everything that belongs to each, after a script of 200 classes has warmed all workers; and of
+// each Node process what is its own, because what it shares depends on how many others run.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { fileURLToPath } from 'node:url'
-import { pssOf } from './cpu.mjs'
 import { findPhpFpm, requireProgram, startNginx, startPeer, temporaryFolder } from './peers.mjs'
 import { layOut } from './site.mjs'
 import { wrk, wrkScript } from './wrk.mjs'
@@ -21,7 +24,9 @@ const { values } = parseArgs({
     connections: { type: 'string', default: '32' },
     workers: { type: 'string', default: '4' },
     keep: { type: 'boolean', default: false },
+    only: { type: 'string' },
     dist: { type: 'string', default: fileURLToPath(new URL('../dist', import.meta.url)) },
+    beside: { type: 'string' },
   },
 })
 const rounds = Number(values.rounds)
@@ -65,7 +70,7 @@ pm.max_children = ${workers}
   const [file, ...args] =
     name === 'php-fpm'
       ? [findPhpFpm() ?? requireProgram('php-fpm'), ...words]
-      : [process.execPath, join(values.dist, 'cli/main.js'), 'fpm', ...words]
+      : [process.execPath, join(resolve(name === 'beside' ? values.beside : values.dist), 'cli/main.js'), 'fpm', ...words]
   const peer = await startPeer(name, file, args, { address: { path }, log: join(temporary.path, `${name}.out`) })
   const nginx = await startNginx({
     folder: temporary.path,
@@ -77,39 +82,44 @@ pm.max_children = ${workers}
 }
 
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]
-const names = ['php-fpm', 'viaduct']
+const names = ['php-fpm', 'viaduct', ...(values.beside === undefined ? [] : ['beside'])]
 
 async function throughput() {
-  const both = await Promise.all(names.map((name) => start(name, Number(values.workers))))
+  const all = await Promise.all(names.map((name) => start(name, Number(values.workers))))
   const script = wrkScript(temporary.path)
   for (const page of ['hello.php', 'page.php']) {
-    const rates = { 'php-fpm': [], viaduct: [] }
-    const tails = { 'php-fpm': [], viaduct: [] }
-    let failures = 0
+    const results = Object.fromEntries(names.map((name) => [name, []]))
     for (let round = -1; round < rounds; round++) {
-      for (const { name, url, peer, nginx } of round % 2 === 0 ? both : both.toReversed()) {
+      for (const { name, url, peer } of round % 2 === 0 ? all : all.toReversed()) {
         const load = { connections: Number(values.connections), threads: 1, seconds: round < 0 ? 1 : Number(values.seconds) }
-        const result = await wrk({ url: `${url}/${page}`, script, pids: [peer.pid, nginx.pid], ...load })
-        if (round < 0) continue
-        rates[name].push(result.rate)
-        tails[name].push(result.p99)
-        failures += result.failures
+        const result = await wrk({ url: `${url}/${page}`, script, pids: [peer.pid], ...load })
+        if (round >= 0) results[name].push(result)
       }
     }
-    const ratio = median(rates.viaduct.map((rate, i) => rate / rates['php-fpm'][i]))
-    const row = (name) => `${name} ${Math.round(median(rates[name]))}/s (p99 ${median(tails[name]).toFixed(1)} ms)`
-    console.log(`${page.padEnd(10)} ${row('php-fpm')}   ${row('viaduct')}   ratio ${ratio.toFixed(2)}   failures ${failures}`)
+    for (const name of names) {
+      const of = (pick) => median(results[name].map(pick))
+      const ratio = median(results[name].map(({ rate }, i) => rate / results['php-fpm'][i].rate))
+      // php-fpm's own processes are all called that: its manager does next to nothing.
+      const cpu = `us of CPU: ${of((each) => each.cpu.front).toFixed(1)} manager, ${of((each) => each.cpu.workers).toFixed(1)} PHP`
+      const rate = `${Math.round(of((each) => each.rate))}/s (p99 ${of((each) => each.p99).toFixed(1)} ms)`
+      const failures = results[name].reduce((sum, each) => sum + each.failures, 0)
+      console.log(`${page.padEnd(10)} ${name.padEnd(8)} ${rate.padEnd(24)} ratio ${ratio.toFixed(2)}   ${cpu}   failures ${failures}`)
+    }
   }
-  for (const { peer, nginx } of both) await Promise.all([peer.stop(), nginx.stop()])
+  for (const { peer, nginx } of all) await Promise.all([peer.stop(), nginx.stop()])
 }
 
 const megabytes = (bytes) => (bytes / 1024 ** 2).toFixed(1)
 
-/** The processes at or below this one that are PHP. */
-function interpreters(pid) {
-  if (/php/.test(readFileSync(`/proc/${pid}/comm`, 'latin1'))) return [pid]
+/** This process and all below it. */
+function tree(pid) {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean)
-  return children.flatMap((child) => interpreters(Number(child)))
+  return [pid, ...children.flatMap((child) => tree(Number(child)))]
+}
+
+/** What a line of /proc/PID/smaps_rollup says, in bytes. */
+function memoryOf(pid, line) {
+  return Number(new RegExp(`^${line}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))[1]) * 1024
 }
 
 async function memory() {
@@ -118,16 +128,19 @@ async function memory() {
     // Two at once for each worker: all of them get their share.
     for (let i = 0; i < 10; i++)
       await Promise.all(Array.from({ length: 16 }, () => fetch(`${one.url}/classes.php`).then((answer) => answer.text())))
-    const { sum } = pssOf([one.peer.pid])
-    const php = pssOf(interpreters(one.peer.pid)).sum
-    console.log(`8 workers, 200 classes: ${name} ${megabytes(php)} MB PSS of PHP, ${megabytes(sum)} MB in all`)
+    const pids = tree(one.peer.pid)
+    const named = (pattern) => pids.filter((pid) => pattern.test(readFileSync(`/proc/${pid}/comm`, 'latin1')))
+    const sum = (some) => megabytes(some.reduce((all, pid) => all + memoryOf(pid, 'Pss'), 0))
+    // What was never in a file is a process's own; the rest is the program, divided among all that run it.
+    const node = named(/node|MainThread/).map((pid) => `${sum([pid])} (${megabytes(memoryOf(pid, 'Anonymous'))} of its own)`)
+    console.log(`8 workers, 200 classes: ${name}: ${sum(pids)} MB PSS in all; PHP ${sum(named(/php/))}; Node ${node.join(', ') || 'none'}`)
     await Promise.all([one.peer.stop(), one.nginx.stop()])
   }
 }
 
 try {
-  await throughput()
-  await memory()
+  if (values.only !== 'memory') await throughput()
+  if (values.only !== 'throughput') await memory()
 } finally {
   temporary.remove()
 }

@@ -52,15 +52,32 @@ function members(node, indent) {
     .join('')
 }
 
+/** What the types are that a member's description does not tell of. */
+const about = {
+  Config: 'What a configuration file holds.',
+  Listener: 'Where the server listens, and what is spoken there.',
+  Tls: 'The certificates of a listener, and what it speaks with them.',
+  Certificate: 'A certificate for some names.',
+  Secret:
+    "Text; or `{ file }`, what that file holds without the line break at its end; or `{ env }`, a variable of Viaduct's own environment.",
+  Duration: 'A number of seconds, or text with a unit: `30`, `"500ms"`, `"30s"`, `"5m"`, `"1h"`.',
+  Size: 'A number of bytes, or text with a unit, in powers of 1024: `4096`, `"64K"`, `"8M"`, `"1G"`.',
+  Site: 'Some hosts and what answers there.',
+  Route: 'Which requests, and what becomes of them. Without an answer of its own it changes them for the routes after it.',
+  ...Object.fromEntries(kinds.map(({ id, summary }) => [id, summary])),
+}
+
 function declaration(name, node) {
-  if (node.type === 'object') return `export interface ${name} {\n${members(node, '  ')}}\n`
-  return `export type ${name} = ${type(node)}\n`
+  if (about[name] === undefined) throw new Error(`scripts/config-docs.mjs does not say what ${name} is`)
+  const doc = comment(about[name], '')
+  if (node.type === 'object') return `${doc}export interface ${name} {\n${members(node, '  ')}}\n`
+  return `${doc}export type ${name} = ${type(node)}\n`
 }
 
 const types = [
   '// What a configuration file may say. Written by `node scripts/config-docs.mjs` from the schema (schema.ts and kinds/); not by hand.\n',
   declaration('Config', schema),
-  `export type Application = ${kinds.map(({ id }) => id).join(' | ')}\n`,
+  `${comment('What a name under `applications` stands for.', '')}export type Application = ${kinds.map(({ id }) => id).join(' | ')}\n`,
   ...Object.entries(definitions).map(([name, node]) => declaration(name, node)),
 ].join('\n')
 

@@ -1,5 +1,6 @@
 #!/bin/sh
 # A program outside cgi-bin: the name ends in .cgi and the file is executable.
+PATH=$PATH:/usr/bin:/bin
 
 cat <<HEAD
 Content-Type: text/html; charset=utf-8

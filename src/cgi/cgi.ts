@@ -18,6 +18,7 @@ import type { CgiLimits } from './limits.ts'
 import { isNph } from './nph.ts'
 import { Run } from './run.ts'
 
+/** Which program runs, and how. */
 export interface CgiOptions {
   /** The one program that answers everything. Left out: each request brings its own as the variable SCRIPT_FILENAME, set by the site. */
   readonly script?: string
@@ -35,11 +36,13 @@ export interface CgiOptions {
   readonly nph?: boolean
   /** Give a body of known length to the program as it arrives, at the client's pace. Default false: it is put by until it is whole. */
   readonly stream?: boolean
+  /** In place of the defaults, one by one. */
   readonly limits?: Partial<CgiLimits>
   /** Starts the programs; shared by many. Left out: one of its own, closed with it. */
   readonly spawner?: Spawner
   /** For messages. Default: the script, or `cgi`. */
   readonly name?: string
+  /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
 }
 

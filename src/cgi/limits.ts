@@ -1,5 +1,6 @@
 // What a CGI program may use: of time, of places, of output. Every number is a default that an option replaces.
 
+/** What CGI programs may use, in bytes and milliseconds. */
 export interface CgiLimits {
   /** Programs at once. Default 2 for each core: fewer leave cores idle, many more only hold memory. */
   readonly concurrency: number
@@ -24,6 +25,7 @@ export interface CgiLimits {
    * one write. Default 64 KiB and 5 ms; 0: everything is passed on as it comes.
    */
   readonly holdBytes: number
+  /** See `holdBytes`, in milliseconds. */
   readonly holdTime: number
   /** Bytes of answer in all. Default 16 GiB. */
   readonly output: number

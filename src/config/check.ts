@@ -17,6 +17,7 @@ import type { Config } from './config.ts'
 import type { ApplicationPlan, HostPlan, ListenerPlan, LogPlan, RoutePlan, ServerPlan } from './plan.ts'
 import type { Path, Problem, SchemaNode } from './problems.ts'
 
+/** Where a configuration stands. */
 export interface CheckOptions {
   /** What relative paths begin at: the folder of the file. */
   readonly folder: string
@@ -26,6 +27,7 @@ export interface CheckOptions {
   readonly known?: boolean
 }
 
+/** A plan, or everything that keeps it from being one. */
 export type Checked = { readonly plan: ServerPlan } | { readonly problems: readonly Problem[] }
 
 /** Looks at files, runs php-cgi for its version, and starts nothing. Never rejects for what is in the configuration. */

@@ -24,18 +24,23 @@ import type { ByteString } from '../core/index.ts'
 
 /** One line of the table that is shown at the start. */
 export interface PlanEntry {
+  /** Where it is, from the root. */
   readonly path: string
   /** `static`, `php`, `cgi` or another kind of application. */
   readonly kind: string
   /** Of an application in a folder: which of its files it is. */
   readonly file?: string
+  /** What runs it. */
   readonly interpreter?: string
+  /** Of that. */
   readonly version?: string
+  /** How many there are. */
   readonly workers?: number
   /** There may be fewer. */
   readonly upTo?: true
   /** What else is to be known of it. */
   readonly note?: string
+  /** What is not there, and how to get it. */
   readonly missing?: Missing
 }
 
@@ -59,12 +64,15 @@ interface SiteSettings {
 export interface SitePlan {
   /** As text; the real path. */
   readonly root: string
+  /** What is served, a line each. */
   readonly entries: readonly PlanEntry[]
   /** Applications that own folders of it. */
   readonly mounts: readonly MountPlan[]
+  /** What building it needs. */
   readonly settings: SiteSettings
 }
 
+/** What a folder alone does not say. */
 export interface DescribeOptions {
   /** PHP workers. Default: 2 a core, at least 4. */
   readonly workers?: number
@@ -78,13 +86,17 @@ export interface DescribeOptions {
   readonly index?: readonly string[]
   /** Where programs are looked for. Default: PATH of this process. */
   readonly path?: string
+  /** How PHP runs. */
   readonly php?: PhpSettings
+  /** How CGI programs run. */
   readonly cgi?: ProgramSettings
   /** `python` is an absolute path, for all applications. */
   readonly wsgi?: WsgiSettings & { readonly version?: string }
+  /** How FastCGI programs run. */
   readonly fcgi?: FcgiSettings
   /** Hears of numbers of processes that contradict each other. Default: they are ignored. */
   readonly problem?: DescribeScope['problem']
+  /** How far the folder is looked through. */
   readonly walk?: WalkLimits
 }
 

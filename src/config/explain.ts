@@ -12,6 +12,7 @@ import type { Unfit } from '../middleware/index.ts'
 import type { Explained } from './kinds/kind.ts'
 import type { HostPlan, ListenerPlan, RoutePlan, ServerPlan } from './plan.ts'
 
+/** A request to be explained. */
 export interface AskedRequest {
   /** `http://host:port/path?query`, or `/path?query` of whatever host. */
   readonly url: string
@@ -25,17 +26,25 @@ export interface AskedRequest {
 
 /** One decision on the way. `taken`: it led on; else it was looked at and did not apply. */
 export interface Step {
+  /** Where that is written: `sites[0].routes[2]`. */
   readonly at: string
+  /** Whether it led on. */
   readonly taken: boolean
+  /** In words. */
   readonly why: string
 }
 
+/** What would become of a request, step by step. */
 export interface Explanation {
+  /** As it was asked for. */
   readonly method: string
+  /** The path and query of the URL. */
   readonly target: string
+  /** In the order in which they are taken. */
   readonly steps: readonly Step[]
   /** The application that answers, if one does. */
   readonly application?: { readonly name: string; readonly kind: string }
+  /** What it comes to. */
   readonly answer: Explained
 }
 

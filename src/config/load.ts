@@ -30,7 +30,9 @@ export function findConfig(folder: string): string | undefined {
 /** A configuration file that cannot be used: every mistake in it. */
 export class ConfigError extends GatewayError {
   override readonly name = 'ConfigError'
+  /** Absolute path. */
   readonly file: string
+  /** In the order of the file. */
   readonly problems: readonly Problem[]
 
   constructor(file: string, problems: readonly Problem[]) {
@@ -40,11 +42,13 @@ export class ConfigError extends GatewayError {
   }
 }
 
+/** A configuration file that was read. */
 export interface Loaded {
   /** Absolute. */
   readonly file: string
   /** As it was written: plain data, secrets as references where they are. */
   readonly config: Config
+  /** What it means on this machine. */
   readonly plan: ServerPlan
 }
 

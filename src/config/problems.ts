@@ -6,9 +6,11 @@ import type { z } from 'zod'
 /** The way to a value: names and positions. */
 export type Path = readonly (string | number)[]
 
+/** A mistake in a configuration. */
 export interface Problem {
   /** `applications.blog.workers`, `sites[0].routes[2].path`; empty for the whole file. */
   readonly at: string
+  /** What was expected, what is there, and what was probably meant. */
   readonly message: string
   /** Of the file, where that is known. */
   readonly line?: number

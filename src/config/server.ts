@@ -34,6 +34,7 @@ import type { ApplicationPlan, HostPlan, RoutePlan, ServerPlan } from './plan.ts
 
 /** What a server gets from the process it lives in. */
 export interface SiteContext {
+  /** Where what is built writes to. */
   readonly log: Log
   /** Hears of each request at its end. */
   readonly access?: (record: AccessRecord) => void
@@ -43,6 +44,7 @@ export interface SiteContext {
   readonly spawner?: () => Spawner
   /** What does not come up is a reason for all not to: `ready` rejects. Default: it costs its own requests, and everything else is served. */
   readonly strict?: boolean
+  /** In place of the defaults, one by one: for tests and measurements. */
   readonly limits?: { readonly php?: Partial<PhpLimits>; readonly cgi?: Partial<CgiLimits> }
 }
 

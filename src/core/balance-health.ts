@@ -3,6 +3,7 @@
 // Requests that fail eject a host for a while, longer each time; then one request at a time tries it. Where active checks run, they
 // alone bring it back. A host that returns gets its share little by little: caches are cold, and everybody would come at once.
 
+/** When a host is left alone, and when it is tried again. Times are milliseconds. */
 export interface HealthRules {
   /** This many failures within `window` milliseconds eject a host; 0: failures never do. Default 3. */
   readonly failures: number
@@ -18,9 +19,11 @@ export interface HealthRules {
   readonly checked: boolean
   /** Checks in a row that bring a host back (default 2) and that eject it (default 3). */
   readonly rise: number
+  /** See `rise`. */
   readonly fall: number
 }
 
+/** The rules where nothing else is said. */
 export const HEALTH: HealthRules = {
   failures: 3,
   window: 10_000,
@@ -32,12 +35,15 @@ export const HEALTH: HealthRules = {
   fall: 3,
 }
 
+/** What is known of one host. Times are of the clock that `observe` is given, in milliseconds. */
 export interface Health {
+  /** Whether it gets requests; one that is down gets a single one on trial once `until` has passed. */
   readonly up: boolean
   /** Up: since when. */
   readonly since: number
   /** Failures since `counted`, of which none is older than the window. */
   readonly failures: number
+  /** When the first of `failures` was. */
   readonly counted: number
   /** Down: when a request may try it. */
   readonly until: number

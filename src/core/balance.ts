@@ -20,11 +20,15 @@ export interface HostView {
 export interface HostState extends HostView {
   /** 0: asked first. Those of the next tier are asked only while none of this one is up. */
   readonly tier: number
+  /** Whether it may be asked: `mayServe` of its health. */
   readonly up: boolean
   /** It can take one more request now. */
   readonly room: boolean
 }
 
+/**
+ * How one of several hosts is chosen: in turn by weight, the one with the fewest requests for its weight, the better of two drawn by chance, the first that is up, or by the value of a key.
+ */
 export type Policy = 'round-robin' | 'least-connections' | 'two-choices' | 'first' | 'hash'
 
 /**

@@ -5,6 +5,7 @@
 import { GatewayError } from './errors.ts'
 import type { ByteSink, ByteStream } from './types.ts'
 
+/** How much a channel holds, and who hears of its reader. */
 export interface ChannelOptions {
   /** Bytes that may wait here before `write` says false. Default 64 KiB. */
   readonly highWaterMark?: number

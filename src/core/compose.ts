@@ -4,12 +4,13 @@ import { attempt, derive } from './request.ts'
 import { GatewayError } from './errors.ts'
 import { fromByteString, toByteString } from './headers.ts'
 import { percentDecode, percentEncode } from './path.ts'
+import type { PoolStatus } from './status.ts'
 import type { Application, Backend, ByteString, GatewayRequest, GatewayResponse, Middleware } from './types.ts'
 
 /** An application with what it owns: `close` is called at most once. */
 export function backend(
   application: Application,
-  own: { ready?: () => Promise<void>; close?: (grace?: number) => Promise<void> },
+  own: { ready?: () => Promise<void>; close?: (grace?: number) => Promise<void>; pools?: (() => readonly PoolStatus[]) | undefined },
 ): Backend {
   let closing: Promise<void> | undefined
   const close = (grace?: number): Promise<void> => (closing ??= own.close?.(grace) ?? Promise.resolve())
@@ -17,8 +18,15 @@ export function backend(
   return Object.assign(call, {
     ready: own.ready ?? (() => Promise.resolve()),
     close,
+    ...(own.pools !== undefined && { pools: own.pools }),
     [Symbol.asyncDispose]: () => close(),
   })
+}
+
+/** What `pools` of something that owns these tells; each is asked once. */
+export function poolsOf(members: Iterable<Application | undefined>): PoolStatus[] {
+  const owners = [...new Set(members)].filter((each) => each !== undefined && isBackend(each))
+  return owners.flatMap((each) => (each as Backend).pools?.() ?? [])
 }
 
 /** Whether an application owns something. */
@@ -37,6 +45,7 @@ function over(application: Application, members: readonly Application[]): Backen
       const failed = results.find((result) => result.status === 'rejected')
       if (failed !== undefined) throw failed.reason
     },
+    pools: () => poolsOf(owners),
   })
 }
 

@@ -5,6 +5,7 @@ import { GatewayError } from './errors.ts'
 import { isFieldValue, isToken, sameName } from './headers.ts'
 import type { ByteString, GatewayResponse } from './types.ts'
 
+/** A header block, ready to be written. */
 export interface EncodedHead {
   /** With its blank line. */
   readonly text: ByteString

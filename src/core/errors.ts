@@ -24,6 +24,7 @@ export type GatewayErrorCode =
 /** An error that says what the client is told: `status`, and nothing else of it. */
 export class GatewayError extends Error {
   override readonly name: string = 'GatewayError'
+  /** For programs: stays what it is. */
   readonly code: GatewayErrorCode
   /** HTTP status for the client when no head was sent yet. */
   readonly status: number

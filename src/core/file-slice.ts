@@ -9,6 +9,7 @@ export const READ_SIZE = 262_144
 
 /** Owns its descriptor: whoever takes the slice closes it, once everything is read or nobody wants it. */
 export class FileSlice {
+  /** An open file descriptor. */
   readonly fd: number
   /** First byte. */
   readonly start: number

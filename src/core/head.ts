@@ -10,9 +10,13 @@ import type { ByteString, GatewayResponse, HeaderList } from './types.ts'
 /** A header block larger than this is refused with 502 (CVE-2014-3583). */
 export const HEAD_LIMIT = 65_536
 
+/** The header block of an answer, read. */
 export interface CgiHead {
+  /** From Status; without one 302 where there is a Location, else 200. */
   readonly status: number
+  /** What follows the number in Status. */
   readonly reason?: ByteString
+  /** The fields but Status, Content-Length among them, without those that are about a connection (RFC 9110, 7.6.1). */
   readonly headers: HeaderList
   /** The program's own Content-Length: what its body must have, byte for byte. */
   readonly contentLength: number | undefined

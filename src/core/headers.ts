@@ -29,6 +29,7 @@ export function getHeaders(list: HeaderList, lowerCaseName: string): ByteString[
   return found
 }
 
+/** Whether the list has a field of this lower-case name, in whatever case it is written there. */
 export function hasHeader(list: HeaderList, lowerCaseName: string): boolean {
   for (let i = 0; i < list.length; i += 2) if (sameName(list[i]!, lowerCaseName)) return true
   return false

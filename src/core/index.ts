@@ -1,6 +1,7 @@
 // The face of `viaduct`: what a request is, and what everything else is made of.
 
 export * from './types.ts'
+export type * from './status.ts'
 export { GatewayError, describe, statusOf } from './errors.ts'
 export type { GatewayErrorCode } from './errors.ts'
 export {
@@ -36,7 +37,7 @@ export { StatedRequest } from './stated-request.ts'
 export type { RequestFacts, RequestLife } from './stated-request.ts'
 export { attempt, derive, discard, isBodyless } from './request.ts'
 export type { Attempt, Changes } from './request.ts'
-export { backend, cascade, compose, isBackend, mount, shift } from './compose.ts'
+export { backend, cascade, compose, isBackend, mount, poolsOf, shift } from './compose.ts'
 export { empty, escapeHtml, html, redirect, text } from './respond.ts'
 export { lint } from './lint.ts'
 export { encodeHead } from './encode-head.ts'

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path'
 import { GatewayError } from './errors.ts'
 import type { Address } from './types.ts'
 
+/** Where a door listens. */
 export type Listen =
   /** Default 127.0.0.1 and 0, a free port. */
   | { readonly host?: string; readonly port?: number }
@@ -17,7 +18,9 @@ export type Listen =
   /** A listening socket that was inherited. `name` is its path where it is a unix socket, for the descriptor does not know. */
   | { readonly fd: number; readonly name?: string }
 
+/** A server that listens. */
 export interface Listener {
+  /** With the real port, or the path of the socket. */
   readonly address: Address
   /** Removes the socket's file, if it is still the one made here. */
   release(): Promise<void>

@@ -5,6 +5,7 @@ import type { ByteString } from './types.ts'
 /** Why a target was refused; every reason means 400 to the client. */
 export type PathRefusal = 'not a path' | 'control character' | 'bad percent-encoding' | 'above the root'
 
+/** A request target, read. */
 export interface Target {
   /** Percent-decoded, `//` folded to `/`, dot segments resolved (RFC 3986, 5.2.4). Begins with `/`. */
   readonly path: ByteString

@@ -19,6 +19,7 @@ import type {
   VariableView,
 } from './types.ts'
 
+/** What is different in the request that `derive` or `attempt` makes. What is left out stays as it is. */
 export interface Changes {
   readonly method?: ByteString
   readonly target?: ByteString
@@ -35,7 +36,9 @@ export interface Changes {
   readonly contentLength?: number | undefined
   readonly remote?: Endpoint
   readonly local?: Endpoint
+  /** In place of the request's own: one that is to abort with it as well is made by `AbortSignal.any`. */
   readonly signal?: AbortSignal
+  /** In place of the request's own. */
   readonly errors?: ErrorStream
   readonly filterData?: FilterData
   readonly inform?: (status: number, headers: HeaderList) => void
@@ -144,6 +147,7 @@ function merged(own: HeaderList, added: Readonly<Record<string, ByteString | und
 
 /** One try of several: a retry, a step of a cascade, a sub-request, an internal redirect. */
 export interface Attempt {
+  /** What to call an application with. */
   readonly request: GatewayRequest
   /** This response is the one that is answered: the attempt now ends when its parent does. */
   keep(response: GatewayResponse): GatewayResponse

@@ -8,6 +8,7 @@ export function text(status: number, body: string, headers: HeaderList = []): Ga
   return { status, headers: ['Content-Type', 'text/plain; charset=utf-8', ...headers], body }
 }
 
+/** A response with an HTML body in UTF-8. What goes into it is the caller's to escape: `escapeHtml`. */
 export function html(status: number, body: string, headers: HeaderList = []): GatewayResponse {
   return { status, headers: ['Content-Type', 'text/html; charset=utf-8', ...headers], body }
 }

@@ -7,6 +7,7 @@ type Callback = (outcome: Outcome) => void
 
 /** One per request of a door, and one per attempt. The door calls `finish` exactly once. */
 export class Scope {
+  /** How it ended; undefined while it has not. */
   outcome: Outcome | undefined
   #first: Callback | undefined
   #more: Callback[] | undefined
@@ -19,12 +20,14 @@ export class Scope {
     this.#track = track
   }
 
+  /** Calls back once, when it ends; at once if it has. */
   onFinish(callback: Callback): void {
     if (this.outcome !== undefined) callback(this.outcome)
     else if (this.#first === undefined) this.#first = callback
     else (this.#more ??= []).push(callback)
   }
 
+  /** Work that goes on after the response: told to whoever made the scope, else what it rejects with is dropped. */
   waitUntil(work: Promise<unknown>): void {
     if (this.#track !== undefined) this.#track(work)
     else work.catch(() => {})
@@ -52,6 +55,7 @@ export class Scope {
     return this.#controller.signal
   }
 
+  /** Aborts the signal without ending the matter. Idempotent. */
   abort(reason?: unknown): void {
     if (this.#aborted !== undefined) return
     this.#aborted = reason ?? new GatewayError('CLIENT_GONE', { status: 499, message: 'core: the client has gone' })

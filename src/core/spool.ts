@@ -14,6 +14,7 @@ import type { SpoolFileEvents } from './spool-file.ts'
 import { pump } from './streams.ts'
 import type { ByteSink, ByteStream } from './types.ts'
 
+/** How large a body may be, and where it is kept. */
 export interface SpoolOptions {
   /** Bytes of this body that may stay in memory. Default 1 MiB. */
   readonly memory?: number
@@ -31,6 +32,7 @@ export interface SpoolOptions {
 
 /** A whole body. `close` it, else its memory stays counted and its file stays open. */
 export interface Spooled {
+  /** In bytes. */
   readonly length: number
   /** The bytes when they are in memory, undefined when they are in a file or after `close`. */
   readonly chunks: readonly Uint8Array[] | undefined
@@ -44,6 +46,7 @@ export interface Spooled {
 
 /** Bytes that a kind of buffer may hold in the whole process. */
 export class MemoryBudget {
+  /** Bytes that may be handed out at a time. */
   readonly total: number
   /** Bytes handed out. */
   used = 0
@@ -59,6 +62,7 @@ export class MemoryBudget {
     return true
   }
 
+  /** Gives back so many bytes that were taken. */
   give(bytes: number): void {
     this.used -= bytes
   }

@@ -15,6 +15,7 @@ type Fact =
   | 'contentLength'
   | 'remote'
   | 'local'
+/** What is known of a request when it is made, and does not change. */
 export type RequestFacts = Pick<GatewayRequest, Fact>
 
 /** Whoever looks after a request. Each member is asked for when the request is asked for it. */
@@ -24,6 +25,7 @@ export interface RequestLife {
   readonly scope: Scope
 }
 
+/** A base for requests whose facts are all known at once: those of doors other than HTTP's. What is left to a subclass are headers and variables. */
 export abstract class StatedRequest implements GatewayRequest {
   readonly method: ByteString
   readonly target: ByteString

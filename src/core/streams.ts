@@ -179,6 +179,7 @@ export function collect(stream: ByteStream, limit: number = Number.POSITIVE_INFI
   })
 }
 
+/** Who looks on while a stream is read. */
 export interface Observer {
   /** Sees each chunk's length before it passes; what it throws ends the stream with that error. */
   readonly chunk?: (length: number) => void

@@ -6,6 +6,7 @@
 
 import type { Duplex } from 'node:stream'
 import type { FileSlice } from './file-slice.ts'
+import type { PoolStatus } from './status.ts'
 
 /** A string whose every char is one byte, 0 to 255 (the convention of PEP 3333): length in chars is length in bytes. */
 export type ByteString = string
@@ -31,12 +32,15 @@ export interface VariableView {
 
 /** One end of the connection. `port` is 0 and `address` empty for a unix socket or where nothing is known. */
 export interface Endpoint {
+  /** An IP address as text, without brackets. */
   readonly address: ByteString
+  /** 0 to 65,535. */
   readonly port: number
 }
 
 /** Where lines for the log of this request go: wsgi.errors, FCGI_STDERR, a program's standard error. */
 export interface ErrorStream {
+  /** Text, which need not be a whole line. */
   write(text: string): void
 }
 
@@ -46,12 +50,14 @@ export interface ErrorStream {
  * `discarded`: this was one attempt of several and another one was answered.
  */
 export type OutcomeKind = 'sent' | 'cut' | 'failed' | 'discarded'
+/** How a request ended, as `onFinish` hears it. */
 export interface Outcome {
   readonly kind: OutcomeKind
   /** The status that was sent; 0 when none was. */
   readonly status: number
   /** Bytes of body that were handed to the client's connection. */
   readonly bytes: number
+  /** What the application threw, its body failed with, or the client left for. */
   readonly error?: unknown
 }
 
@@ -63,6 +69,7 @@ export interface ByteSink {
   writeAll(chunks: readonly Uint8Array[]): boolean
   /** Exactly one of `end` and `fail` is called, once, and nothing after it. */
   end(): void
+  /** The stream broke: what came so far is not all. */
   fail(error: unknown): void
   /** Instead of both: somebody cancelled the stream, perhaps this sink itself. For who waits for the end and is not the only one who may cancel. */
   cancelled?(reason: unknown): void
@@ -83,7 +90,9 @@ export interface ByteStream extends AsyncIterable<Uint8Array> {
 
 /** The second input stream of FastCGI's Filter role (FastCGI 1.0, 6.4). */
 export interface FilterData {
+  /** The bytes to filter. Read at most once. */
   readonly body: ByteStream
+  /** In bytes. */
   readonly length: number
   /** Unix time in seconds. */
   readonly lastModified: number
@@ -91,6 +100,7 @@ export interface FilterData {
 
 /** A request, whatever door it came through. Never changed: `derive` makes another one. */
 export interface GatewayRequest {
+  /** As received: `GET`. A token (RFC 9110, 5.6.2), upper and lower case told apart. */
   readonly method: ByteString
   /** As received: REQUEST_URI. */
   readonly target: ByteString
@@ -104,17 +114,23 @@ export interface GatewayRequest {
   readonly queryString: ByteString
   /** `HTTP/1.1` and the like. */
   readonly protocol: ByteString
+  /** What the client used, as far as this door or a trusted proxy knows. */
   readonly scheme: 'http' | 'https'
+  /** The header fields, as received. */
   readonly headers: HeaderView
+  /** The meta-variables: what CGI programs and FastCGI applications get. */
   readonly variables: VariableView
   /** Read at most once, at the reader's pace. */
   readonly body: ByteStream
   /** 0: there is no body. undefined: unknown until it ends. */
   readonly contentLength: number | undefined
+  /** The client, or the last proxy that is not trusted. */
   readonly remote: Endpoint
+  /** Our own end: SERVER_ADDR and SERVER_PORT. */
   readonly local: Endpoint
   /** Aborts when the client has gone or a deadline has passed. Made on first use. */
   readonly signal: AbortSignal
+  /** For what this request has to say to the log. */
   readonly errors: ErrorStream
   /** Called exactly once, always, when the matter is over for the client. At once if it already is. */
   onFinish(callback: (outcome: Outcome) => void): void
@@ -124,13 +140,17 @@ export interface GatewayRequest {
   readonly inform?: ((status: number, headers: HeaderList) => void) | undefined
   /** Answers 101 and takes over the connection, where the door can. */
   readonly upgrade?: ((status: number, headers: HeaderList) => Duplex) | undefined
+  /** What a filter is to filter; there only in FastCGI's Filter role. */
   readonly filterData?: FilterData
 }
 
 /** The answer: a value. */
 export interface GatewayResponse {
+  /** A final one, 200 to 599. */
   readonly status: number
+  /** Reason phrase of HTTP/1. Default: the usual one. */
   readonly reason?: ByteString
+  /** Fields to send. Framing (Transfer-Encoding, Connection) is the door's business. */
   readonly headers: HeaderList
   /** A string is UTF-8 text. */
   readonly body: ResponseBody
@@ -139,8 +159,12 @@ export interface GatewayResponse {
   /** CGI's local redirect, X-Sendfile: for the site to resolve. A door that meets one answers 500. */
   readonly internal?: { readonly redirect: ByteString } | { readonly file: string }
 }
+/**
+ * What a response may have as its body: nothing, text (UTF-8), bytes, a part of an open file, or a stream. Whoever takes the response reads it, closes it or cancels it.
+ */
 export type ResponseBody = null | string | Uint8Array | FileSlice | ByteStream
 
+/** Answers a request. What it throws or rejects with is the status of a `GatewayError`, else 500; the client is told nothing of the message. */
 export type Application = (request: GatewayRequest) => GatewayResponse | Promise<GatewayResponse>
 /** Folded once, at construction, never per request. */
 export type Middleware = (next: Application) => Application
@@ -152,12 +176,16 @@ export interface Backend extends AsyncDisposable {
   ready(): Promise<void>
   /** Takes nothing new, waits up to `grace` milliseconds for what runs, then ends it. Idempotent. */
   close(grace?: number): Promise<void>
+  /** The pools that it owns, and those of its members, at this moment. Left out where there can be none. */
+  readonly pools?: (() => readonly PoolStatus[]) | undefined
 }
 
 /** Where a server listens. */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string }
 
+/** A door that listens, and hands what arrives to an application. */
 export interface Server extends AsyncDisposable {
+  /** Where it listens, with the real port. */
   readonly address: Address
   /** Requests that come from now on get this application. The old one is not closed: servers never close applications. */
   swap(application: Application): void
@@ -167,6 +195,7 @@ export interface Server extends AsyncDisposable {
 
 /** What Viaduct writes its log to: the shape of pino and of most loggers. */
 export interface Log {
+  /** `fields` is plain data beside the message; `err` in it is an error. */
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
   warn(fields: object, message: string): void

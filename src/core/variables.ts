@@ -8,8 +8,10 @@ import { isToken, sameName } from './headers.ts'
 import type { ByteString, GatewayRequest, HeaderList, VariableView } from './types.ts'
 import { SOFTWARE } from './version.ts'
 
+/** Takes one variable. */
 export type Emit = (name: ByteString, value: ByteString) => void
 
+/** What is told of a request's variables, and how. */
 export interface EnumerateOptions {
   /** Pass Authorization on as HTTP_AUTHORIZATION: FastCGI programs expect it, RFC 3875, 4.1.18 advises CGI against it. Default true. */
   readonly authorization?: boolean

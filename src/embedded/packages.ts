@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { GatewayError } from '../core/index.ts'
 
+/** A language with an interpreter on npm. */
 export type Language = 'php' | 'python'
 
 /** An interpreter that is there. */

@@ -3,6 +3,7 @@
 import type { Log } from '../core/index.ts'
 import type { PhpLimits } from '../php/index.ts'
 
+/** What an embedded PHP can be told. */
 export interface EmbeddedPhpOptions {
   /** The folder that scripts can see, and where they are: DOCUMENT_ROOT for requests that do not carry SCRIPT_FILENAME. */
   readonly root: string
@@ -18,7 +19,9 @@ export interface EmbeddedPhpOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Suffixes of files that may be run. Default `.php` and `.phar`. */
   readonly extensions?: readonly string[]
+  /** In place of the defaults, one by one. */
   readonly limits?: Partial<EmbeddedPhpLimits>
+  /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
 }
 

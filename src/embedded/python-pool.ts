@@ -23,6 +23,7 @@ import { wasm } from './wasm.ts'
 import type { WasmModule } from './wasm.ts'
 import { Wire } from './wire.ts'
 
+/** What an embedded Python can be told. */
 export interface EmbeddedWsgiOptions {
   /** As for `wsgiPool`. */
   readonly app: string
@@ -38,7 +39,9 @@ export interface EmbeddedWsgiOptions {
   readonly workers?: number
   /** The interpreters' environment. Nothing of ours is inherited. */
   readonly env?: Readonly<Record<string, string>>
+  /** In place of the defaults, one by one. */
   readonly limits?: Partial<EmbeddedWsgiLimits>
+  /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
 }
 

@@ -115,6 +115,7 @@ export function encodeRequest(id: number, role: Role, keep: boolean, fill: (emit
   return wire
 }
 
+/** What the variables of one request may take. */
 export interface ParamsLimits {
   /** All names, values and lengths of one request together, in bytes. Default 1 MiB. */
   readonly bytes?: number

@@ -79,9 +79,11 @@ export function abortRequest(id: number): ByteString {
   return record(Type.AbortRequest, id, '')
 }
 
+/** What BEGIN_REQUEST says (FastCGI 1.0, 5.1). */
 export interface BeginRequest {
   /** Not checked: an unknown role is answered with UNKNOWN_ROLE, it does not break the protocol. */
   readonly role: number
+  /** FCGI_KEEP_CONN: the connection stays open after this request. */
   readonly keep: boolean
 }
 
@@ -91,8 +93,11 @@ export function readBeginRequest(bytes: Uint8Array, start: number, end: number):
   return { role: (bytes[start]! << 8) | bytes[start + 1]!, keep: (bytes[start + 2]! & KEEP_CONN) !== 0 }
 }
 
+/** What END_REQUEST says (FastCGI 1.0, 5.5). */
 export interface EndRequest {
+  /** The program's exit status, or whatever it means by it; 0 to 2^32 - 1. */
   readonly appStatus: number
+  /** One of `ProtocolStatus`; not checked. */
   readonly protocolStatus: number
 }
 

@@ -8,6 +8,7 @@ import type { Log } from '../core/index.ts'
 import { factsOf, isPem, nameOf, readKeyPair } from './key-pair.ts'
 import type { CertificateFiles, ContextSettings, KeyPair } from './key-pair.ts'
 
+/** The certificates of a door, and what it speaks with them. */
 export interface TlsOptions extends CertificateFiles, ContextSettings {
   /** More certificates, for other names. A client that asks for none of them, or for no name, gets the first. */
   readonly sni?: readonly CertificateFiles[]

@@ -31,18 +31,23 @@ export interface FetchEnvironment {
   /** The request as it came through the gateway: addresses, variables, `upgrade`. */
   readonly gateway: GatewayRequest
 }
+/** What a handler gets as its third argument. */
 export interface FetchContext {
   /** Work that goes on after the response. */
   waitUntil(work: Promise<unknown>): void
+  /** Does nothing: it is there for handlers that were written for Cloudflare's Workers. */
   passThroughOnException(): void
 }
+/** A function from Request to Response. */
 export type FetchHandler = (request: Request, environment: FetchEnvironment, context: FetchContext) => Response | Promise<Response>
 
 /** hono and its like. What it takes beside the request is its own business. */
 export interface FetchObject {
+  /** Called as a method of its object. */
   readonly fetch: (request: Request, ...rest: never[]) => Response | Promise<Response>
 }
 
+/** How a fetch handler is called. */
 export interface FromFetchOptions {
   /** Which path `request.url` has: `mounted` (default) the one below the mount point, `full` the whole. */
   readonly url?: 'mounted' | 'full'
@@ -157,6 +162,7 @@ function toWeb(body: ByteStream, signal?: AbortSignal): ReadableStream<Uint8Arra
   return new ReadableStream(stream, { highWaterMark: 0 }) as ReadableStream<Uint8Array<ArrayBuffer>>
 }
 
+/** What a fetch handler made of an application is told. */
 export interface ToFetchOptions {
   /** Default: warnings and errors go to standard error, a line each. */
   readonly log?: Log

@@ -6,6 +6,7 @@ import { NodeCall } from './node-call.ts'
 import { nodeTarget } from './node-target.ts'
 import type { NodeApplication } from './node-target.ts'
 
+/** How a Node application is called. */
 export interface FromNodeOptions {
   /**
    * What `req.url` is. `mounted` (default): the path below the mount point, as in a sub-application of express, with

@@ -7,11 +7,13 @@ import type { KeyObject } from 'node:crypto'
 import type { SecureContext, SecureContextOptions } from 'node:tls'
 import { GatewayError } from '../core/index.ts'
 
+/** A certificate and its key, in files or as text. */
 export interface CertificateFiles {
   /** A PEM file, or PEM text: the certificate, then those that lead to its root. */
   readonly cert: string
   /** A PEM file, or PEM text. */
   readonly key: string
+  /** Of an encrypted key. */
   readonly passphrase?: string
   /** Which names it is for, `*.example.org` too. Default: those the certificate says. */
   readonly names?: readonly string[]
@@ -19,7 +21,9 @@ export interface CertificateFiles {
 
 /** What is the same for all certificates of a door. */
 export interface ContextSettings {
+  /** The oldest version that is spoken. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3'
+  /** In OpenSSL's notation, for TLS 1.2. */
   readonly ciphers?: string
 }
 
@@ -29,11 +33,13 @@ export interface CertificateFacts {
   readonly names: readonly string[]
   /** Milliseconds since 1970. */
   readonly from: number
+  /** Milliseconds since 1970. */
   readonly until: number
 }
 
 /** Something that is wrong with a pair, and in which of its members. */
 export interface CertificateFault {
+  /** Which member of the pair or of the settings. */
   readonly member: 'cert' | 'key' | 'passphrase' | 'ciphers'
   /** What is there: `the key /etc/site.key does not exist`. */
   readonly fact: string

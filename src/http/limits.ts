@@ -34,6 +34,7 @@ export interface HttpLimits {
   readonly streamResets: number
 }
 
+/** The limits where nothing else is said. */
 export const defaultLimits: HttpLimits = {
   headerBytes: 32_768,
   headers: 100,

@@ -3,6 +3,7 @@
 import { GatewayError, isHost } from '../core/index.ts'
 import type { Application } from '../core/index.ts'
 
+/** Where clients of plain HTTP are sent, and who is not. */
 export interface RedirectOptions {
   /** The port of the other one. Default 443, which is not said. */
   readonly port?: number

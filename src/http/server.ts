@@ -10,9 +10,11 @@ import { standardError } from './log.ts'
 import { TlsFront } from './tls.ts'
 import { offerUpgrades } from './upgrade.ts'
 
+/** Where the door listens, and what a client may take from it. */
 export interface HttpOptions {
   /** Default 127.0.0.1 and a free port. */
   readonly listen?: Listen
+  /** In place of the defaults, one by one. */
   readonly limits?: Partial<HttpLimits>
   /** Default: warnings and errors go to standard error, a line each. */
   readonly log?: Log

@@ -11,6 +11,7 @@ import { ReadableBody } from './readable-body.ts'
 import { Relay } from './relay.ts'
 import type { RelayHost, Wire } from './relay.ts'
 
+/** What a listener made of an application is told. */
 export interface ToNodeOptions {
   /** Default: warnings and errors go to standard error, a line each. */
   readonly log?: Log

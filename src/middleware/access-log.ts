@@ -6,8 +6,11 @@ import type { ByteString, GatewayRequest, Middleware, Outcome, OutcomeKind } fro
 export interface AccessRecord {
   /** Address of the client; empty for one on a unix socket. */
   readonly remote: string
+  /** As received. */
   readonly method: string
+  /** As received, with the query. */
   readonly target: string
+  /** `HTTP/1.1` and the like. */
   readonly protocol: string
   /** 0 when none was sent. */
   readonly status: number
@@ -15,7 +18,9 @@ export interface AccessRecord {
   readonly bytes: number
   /** Milliseconds from the head of the request to the last byte of the response. */
   readonly duration: number
+  /** User-Agent; undefined without one. */
   readonly userAgent: string | undefined
+  /** Referer; undefined without one. */
   readonly referer: string | undefined
   /** Where it is not `sent`: the client left, or the application failed. */
   readonly outcome: Exclude<OutcomeKind, 'sent'> | undefined

@@ -4,6 +4,7 @@ import { STATUS_CODES } from 'node:http'
 import { GatewayError, describe, escapeHtml, getHeader, hasHeader, html, statusOf, text } from '../core/index.ts'
 import type { GatewayRequest, GatewayResponse, HeaderList, Log, Middleware } from '../core/index.ts'
 
+/** Who hears of errors. */
 export interface ErrorPageOptions {
   /** Hears of every error that was thrown: 5xx as an error (as a warning where it is only busy), the rest as debug. */
   readonly log?: Log

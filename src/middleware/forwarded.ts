@@ -6,6 +6,7 @@
 import { GatewayError, Networks, derive, isNetwork, parseIp, withoutHeaders } from '../core/index.ts'
 import type { ByteString, Endpoint, GatewayRequest, Middleware } from '../core/index.ts'
 
+/** Which proxies are believed, and which field of theirs. */
 export interface ForwardedOptions {
   /** Addresses and networks of proxies; `unix` is whoever connects by a unix socket. */
   readonly from: readonly string[]

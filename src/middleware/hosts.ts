@@ -5,6 +5,7 @@ import type { Application, ByteString } from '../core/index.ts'
 
 /** Names of a site: `example.org`, `*.example.org` (every name below it); none: every name that no other site has. */
 export interface HostRule {
+  /** Names without port; `*.example.org` is every name below it. Without it: every host that no other rule has. */
   readonly hosts?: readonly string[]
 }
 

@@ -8,6 +8,7 @@ import { sendFile } from './sendfile.ts'
 import type { Application, Attempt, ByteString, Changes, GatewayRequest, GatewayResponse, Middleware } from '../core/index.ts'
 import type { InternalFiles } from './sendfile.ts'
 
+/** How far applications may send a request on, and to which files. */
 export interface InternalOptions {
   /** Redirects that one request may take before it is answered 500. Default 10. */
   readonly limit?: number
@@ -15,6 +16,9 @@ export interface InternalOptions {
   readonly file?: InternalFiles
 }
 
+/**
+ * Resolves what applications ask of the site itself: CGI's local redirect (RFC 3875, 6.2.2), answered by `next` again as a GET, and "send this file". Stands around a site's router.
+ */
 export function internal(options: InternalOptions = {}): Middleware {
   const limit = options.limit ?? 10
   return (next) => (request) => {

@@ -16,11 +16,13 @@ export interface Captures {
   readonly names: Readonly<Record<string, ByteString>>
 }
 
+/** A pattern, ready to match. */
 export interface PathPattern {
   /** As it was written. */
   readonly text: string
   /** The names of its segments. */
   readonly names: readonly string[]
+  /** `path` is decoded and begins with `/`; undefined where it does not fit. */
   match(path: ByteString): Captures | undefined
 }
 
@@ -107,12 +109,15 @@ export type Fill = (name: string) => ByteString
 
 /** A text with `{name}` in it. */
 export interface Template {
+  /** As it was written. */
   readonly text: string
+  /** Its placeholders, in their order. */
   readonly names: readonly string[]
   /** `encode` goes over every value, never over the text itself. */
   fill(value: Fill, encode: (value: ByteString, name: string) => ByteString): ByteString
 }
 
+/** Reads a text with placeholders. Names are not checked: `fill` asks for each of them. */
 export function compileTemplate(text: string): Template {
   const pieces = toByteString(text).split(/\{([A-Za-z][A-Za-z0-9_]*)\}/)
   const names = pieces.filter((_, i) => i % 2 === 1)

@@ -8,6 +8,7 @@ import type { Captures, Fill, Template } from './pattern.ts'
 
 /** A path that a request gets; `target`, REQUEST_URI, stays what the client asked for: front controllers read it. */
 export interface Rewrite {
+  /** As it was written. */
   readonly text: string
   /** Placeholders in it. */
   readonly names: readonly string[]
@@ -76,6 +77,7 @@ function clientHost(request: GatewayRequest): ByteString {
   return request.local.address.includes(':') ? `[${request.local.address}]` : request.local.address || 'localhost'
 }
 
+/** The statuses of a redirect. 307 and 308 keep the method; 301 and 308 are for ever. */
 export type RedirectStatus = 301 | 302 | 303 | 307 | 308
 
 /** Sends the client to `to`: a path or a URL with placeholders. Its query stays, unless `to` has one. */

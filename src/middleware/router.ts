@@ -10,6 +10,7 @@ import type { Rewrite } from './rewrite.ts'
 /** Whether a file, or where that is asked for a folder, has this path. */
 export type Exists = (path: ByteString, folder: boolean) => boolean | Promise<boolean>
 
+/** What a request must be for this rule, and what the rule does. */
 export interface RouteRule {
   /** None: every path. */
   readonly paths?: readonly PathPattern[]
@@ -17,6 +18,7 @@ export interface RouteRule {
   readonly methods?: readonly ByteString[]
   /** The rule is taken only if one of these exists, and the request gets the path of the first that does. */
   readonly tryFiles?: { readonly candidates: readonly Template[]; exists: Exists }
+  /** The path from here on. */
   readonly rewrite?: Rewrite
   /** A folder pattern's base moves from `pathInfo` to `scriptName` before the rule answers. */
   readonly mount?: boolean
@@ -27,9 +29,11 @@ export interface RouteRule {
 /** Why a rule does not apply to a request. */
 export type Unfit = 'path' | 'method' | 'file' | 'rewrite'
 
+/** A rule that applies. */
 export interface Fit {
   /** As the rule changes it. */
   readonly request: GatewayRequest
+  /** What its pattern found. */
   readonly captures: Captures
 }
 

@@ -6,6 +6,7 @@
 import { derive, describe, discard, empty, getHeader, hasHeader, withoutHeaders } from '../core/index.ts'
 import type { ByteString, GatewayRequest, GatewayResponse, HeaderList, Middleware } from '../core/index.ts'
 
+/** The files that applications may have sent. */
 export interface InternalFiles {
   /** Absolute folders, real and without a slash at the end, in which a named file must lie. */
   readonly roots: readonly ByteString[]

@@ -4,6 +4,7 @@ import { GatewayError, isBackend } from '../core/index.ts'
 import type { Application } from '../core/index.ts'
 import { isNodeApplication } from '../http/index.ts'
 
+/** What an app is: an Application of this library, a fetch handler, a Node listener, or a WSGI callable in JavaScript. */
 export type AppKind = 'application' | 'fetch' | 'node' | 'wsgi'
 const KINDS: readonly string[] = ['application', 'fetch', 'node', 'wsgi']
 

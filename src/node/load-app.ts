@@ -10,6 +10,7 @@ import { config, detect } from './detect.ts'
 import { guardUncaught, runAs } from './uncaught.ts'
 import type { Owner } from './uncaught.ts'
 
+/** How an app is taken out of its file. */
 export interface LoadAppOptions {
   /** Hears of what the app lets go uncaught. Default: a line each on standard error. */
   readonly log?: Log

@@ -5,6 +5,7 @@ import { accessSync, constants, readdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { GatewayError } from '../core/index.ts'
 
+/** A php-cgi that was found. */
 export interface PhpInterpreter {
   /** Absolute path of a php-cgi. */
   readonly file: string

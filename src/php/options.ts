@@ -3,11 +3,14 @@
 import type { Log } from '../core/index.ts'
 import type { Guard } from '../process/index.ts'
 
+/** Which PHP runs, and how. */
 export interface PhpPoolOptions {
   /** For the log and for messages. Default `php`. */
   readonly name?: string
   /** Default `php-cgi`, looked up on PATH. */
   readonly phpCgi?: string
+  /** Its version, where it is known: for the status. */
+  readonly version?: string
   /** Children of one leader, each serving one request at a time. Default 4. */
   readonly workers?: number
   /**
@@ -25,12 +28,15 @@ export interface PhpPoolOptions {
   readonly extensions?: readonly string[]
   /** SCHED_BATCH keeps a worker from throwing the server off its core in the middle of its work. Default `batch`, where `chrt` is. */
   readonly scheduling?: 'batch' | 'normal'
+  /** In place of the defaults, one by one. */
   readonly limits?: Partial<PhpLimits>
+  /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
   /** Kills the workers should this process vanish. Default: one of its own. */
   readonly guard?: Guard
 }
 
+/** What requests to a pool may take, in bytes and milliseconds. */
 export interface PhpLimits {
   /** Requests that may wait for a worker. Default 512. */
   readonly queue: number
@@ -44,9 +50,12 @@ export interface PhpLimits {
   readonly bodyMemory: number
   /** Bytes and milliseconds a reply is held, so that most pages are whole values with a Content-Length. 0: streamed at once. */
   readonly holdBytes: number
+  /** See `holdBytes`, in milliseconds. */
   readonly holdTime: number
   /** Milliseconds until the workers must be up. Default 10,000. */
   readonly start: number
+  /** Milliseconds after which a script that runs is told of in the log, once. Default 0: never. */
+  readonly slow: number
 }
 
 export const PHP_LIMITS: PhpLimits = {
@@ -58,4 +67,5 @@ export const PHP_LIMITS: PhpLimits = {
   holdBytes: 65_536,
   holdTime: 5,
   start: 10_000,
+  slow: 0,
 }

@@ -5,26 +5,18 @@
 // client left finishes by PHP's own rules (ignore_user_abort) and comes back when it has.
 
 import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
-import { Dispatcher, WELL, lifespan, openGuard, restart, visible } from '../process/index.ts'
+import { Dispatcher, Scoreboard, WELL, lifespan, openGuard, restart, visible } from '../process/index.ts'
 import type { Exit, Guard, RestartMemory } from '../process/index.ts'
 import { GatewayError, backend, describe, spool, silent } from '../core/index.ts'
-import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
+import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
 import { Leader } from './leader.ts'
 import { PHP_LIMITS } from './options.ts'
 import type { PhpLimits, PhpPoolOptions } from './options.ts'
 import { PHP_EXTENSIONS, hasExtension } from './script.ts'
 import { resolveScript } from './resolve.ts'
+import { Strays } from './strays.ts'
 import { scriptFilename, variables, wire } from './wire.ts'
-
-interface Worker {
-  readonly connection: Connection
-  readonly pid: number
-  readonly leader: Leader
-  /** Requests after which another one takes its place. */
-  readonly lifespan: number
-  /** Another one takes its place, or has taken it: nobody has to come for it. */
-  relieved: boolean
-}
+import type { Worker } from './worker.ts'
 
 /** PHP as an application. Expects the site to have split the path (SCRIPT_FILENAME in `variables`), or `root`. */
 export function phpPool(options: PhpPoolOptions = {}): Backend {
@@ -32,6 +24,7 @@ export function phpPool(options: PhpPoolOptions = {}): Backend {
   return backend((request) => pool.handle(request), {
     ready: () => pool.ready,
     close: (grace) => pool.close(grace ?? 10_000),
+    pools: () => [pool.status()],
   })
 }
 
@@ -47,8 +40,8 @@ class Pool {
   readonly #extensions: readonly string[]
   readonly #hold: { bytes: number; time: number }
   readonly #deadlines: { firstByte: number; between: number }
-  /** Children whose connection was cut in mid-request: they run on until their script notices, or until the timer. */
-  readonly #running = new Map<number, NodeJS.Timeout>()
+  readonly #board: Scoreboard
+  readonly #strays = new Strays()
   #leader: Leader | undefined
   #restarts: RestartMemory = WELL
   /** Whose place is being taken: one at a time, for there is one child to spare. */
@@ -65,11 +58,10 @@ class Pool {
     this.#guard = options.guard ?? openGuard()
     this.#hold = { bytes: this.#limits.holdBytes, time: this.#limits.holdTime }
     this.#deadlines = { firstByte: this.#limits.silence, between: this.#limits.silence }
-    this.#dispatcher = new Dispatcher({
-      name: this.#name,
-      maxQueue: this.#limits.queue,
-      queueTimeout: this.#limits.queueTimeout,
-    })
+    const { queue: maxQueue, queueTimeout, slow } = this.#limits
+    this.#dispatcher = new Dispatcher({ name: this.#name, maxQueue, queueTimeout })
+    const interpreter = { mode: 'native', name: 'php-cgi', ...(options.version !== undefined && { version: options.version }) } as const
+    this.#board = new Scoreboard({ name: this.#name, kind: 'php', interpreter, slow, log: this.#log })
     this.ready = this.#start()
     // Whoever awaits `ready` hears of it; a pool nobody waits for reports through its log and its 503s.
     this.ready.catch(() => {})
@@ -130,6 +122,7 @@ class Pool {
 
   #send(worker: Worker, request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
     let again = false
+    worker.seat.begin(request)
     return worker.connection.send({
       request,
       head: encodeRequest(1, Role.Responder, true, (emit) => variables(request, body, emit)),
@@ -142,6 +135,7 @@ class Pool {
         again = first && !taken
         // A connection is reusable only when nothing waits to be written to it: then nobody holds the body any more.
         if (!again) body?.close(reusable)
+        else worker.seat.unbegin()
         // A worker that has lost its leader answers what it was asked, and nothing more.
         if (reusable && worker.leader.exit === undefined) this.#finished(worker)
         else this.#lose(worker, request, error)
@@ -190,20 +184,22 @@ class Pool {
   /** One connection to one child, and the worker it makes; undefined when there is no use for it any more. */
   async #join(leader: Leader, timeout: number): Promise<Worker | undefined> {
     const { socket, pid } = await leader.connect(timeout)
-    clearTimeout(this.#running.get(pid))
-    this.#running.delete(pid)
+    this.#strays.found(pid)
     if (this.#closing || leader !== this.#leader) {
       socket.destroy()
       return undefined
     }
     const connection = new Connection(socket, { peer: `php "${this.#name}" pid ${pid}`, log: this.#log })
-    const worker: Worker = { connection, pid, leader, lifespan: lifespan(this.#options.maxRequests), relieved: false }
+    const seat = this.#board.seat({ pid })
+    seat.ready = true
+    const worker = { connection, pid, leader, seat, lifespan: lifespan(this.#options.maxRequests), relieved: false, counted: false }
     connection.onClose = () => this.#left(worker)
     this.#dispatcher.add(worker)
     return worker
   }
 
   #finished(worker: Worker): void {
+    worker.seat.end()
     if (worker.connection.requests < worker.lifespan) this.#dispatcher.release(worker)
     else this.#worn(worker)
   }
@@ -223,6 +219,7 @@ class Pool {
       (successor) => {
         this.#relief = undefined
         if (successor === undefined) return
+        this.#board.restarts++
         const idle = this.#dispatcher.idleWorkers.includes(worker)
         this.#dispatcher.remove(worker)
         if (idle) this.#dismiss(worker)
@@ -246,18 +243,21 @@ class Pool {
   #lose(worker: Worker, request: GatewayRequest, error: unknown): void {
     const subject = { app: this.#name, pid: worker.pid, method: request.method, target: request.target }
     if (error instanceof GatewayError && error.code === 'TIMEOUT') {
+      this.#count(worker, 'timeouts')
       this.#log.error(
         subject,
         `php: worker ${worker.pid} said nothing for ${this.#limits.silence} ms and is killed; raise the silence limit or look at the script`,
       )
       worker.leader.kill(worker.pid)
     } else if (error instanceof GatewayError && error.code === 'UPSTREAM_TRUNCATED') {
+      this.#count(worker, 'crashes')
       this.#log.error(subject, `php: worker ${worker.pid} died during a request; another one is started`)
     } else if (worker.leader.children().includes(worker.pid)) {
       // Its client left: PHP notices at its next output, unless ignore_user_abort says otherwise. Until then it is nobody's.
-      const timer = setTimeout(() => worker.leader.kill(worker.pid), this.#limits.silence)
-      timer.unref()
-      this.#running.set(worker.pid, timer)
+      this.#strays.add(worker.pid, worker.seat, this.#limits.silence, () => {
+        this.#count(worker, 'timeouts')
+        worker.leader.kill(worker.pid)
+      })
       if (error !== undefined) this.#log.debug(subject, `php: worker ${worker.pid}: ${describe(error)}`)
     }
     worker.connection.close()
@@ -266,15 +266,28 @@ class Pool {
   /** A connection is gone, with its child or without. The leader forks what is missing; we connect again. */
   #left(worker: Worker): void {
     this.#dispatcher.remove(worker)
+    if (!this.#strays.has(worker.pid)) worker.seat.leave()
     const { leader } = worker
     if (leader.exit !== undefined) this.#bury(leader)
     if (worker.relieved || this.#closing || leader.exit !== undefined || leader !== this.#leader) return
-    this.#join(leader, this.#limits.silence + this.#limits.start).catch((error: unknown) => {
+    const joined = this.#join(leader, this.#limits.silence + this.#limits.start).then((next) => this.#replaced(worker, next))
+    joined.catch((error: unknown) => {
       if (this.#closing || leader !== this.#leader || leader.exit !== undefined) return
       // Its children do not come up: a new leader is the only thing left to try.
       this.#log.error({ app: this.#name, pid: leader.pid }, describe(error))
       void leader.stop(0)
     })
+  }
+
+  #replaced(worker: Worker, next: Worker | undefined): void {
+    if (next === undefined || next.pid === worker.pid) return
+    this.#board.restarts++
+    if (!worker.counted) this.#count(worker, 'crashes')
+  }
+
+  #count(worker: Worker, what: 'timeouts' | 'crashes'): void {
+    worker.counted = true
+    this.#board[what]++
   }
 
   /** Its children that are answering are left to it; the next leader comes after a pause that grows while it fails. */
@@ -283,6 +296,8 @@ class Pool {
     this.#leader = undefined
     const { delay, memory } = restart(this.#restarts, performance.now())
     this.#restarts = memory
+    this.#board.crashes++
+    this.#board.restarts++
     const how = exit.signal ?? `status ${exit.code}`
     this.#log.error(
       { app: this.#name, pid: leader.pid },
@@ -311,6 +326,11 @@ class Pool {
     }
   }
 
+  status(): PoolStatus {
+    this.#strays.keep(this.#leader?.children() ?? [])
+    return this.#board.status(this.#dispatcher.queue())
+  }
+
   async close(grace: number): Promise<void> {
     if (this.#closing) return
     this.#closing = true
@@ -318,9 +338,10 @@ class Pool {
     await this.#dispatcher.drained(grace)
     this.#dispatcher.close(new GatewayError('CLOSED', { status: 503, message: `php: "${this.#name}" is closed`, retryAfter: 1 }))
     for (const worker of this.#dispatcher.workers()) worker.connection.close()
-    for (const timer of this.#running.values()) clearTimeout(timer)
+    const stray = this.#strays.size > 0
+    this.#strays.keep([])
     // Scripts that run on without their client have the rest of the time.
-    await this.#leader?.stop(this.#running.size > 0 ? Math.max(100, until - performance.now()) : 1000)
+    await this.#leader?.stop(stray ? Math.max(100, until - performance.now()) : 1000)
     if (this.#ownsGuard) this.#guard.close()
   }
 }

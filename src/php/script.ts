@@ -6,6 +6,7 @@ import type { ByteString } from '../core/index.ts'
 /** Suffixes of files that PHP may run: php-fpm's `security.limit_extensions`. */
 export const PHP_EXTENSIONS: readonly string[] = ['.php', '.phar']
 
+/** One way to divide a path. */
 export interface ScriptSplit {
   /** Up to and with the suffix: `/blog/index.php`. */
   readonly script: ByteString

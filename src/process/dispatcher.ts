@@ -5,7 +5,9 @@
 // idle, `acquire` is synchronous and allocates nothing.
 
 import { GatewayError } from '../core/index.ts'
+import type { QueueFacts } from './scoreboard.ts'
 
+/** How many requests wait for a worker, and for how long. */
 export interface DispatcherOptions {
   /** The pool's name, for messages. */
   readonly name: string
@@ -15,9 +17,13 @@ export interface DispatcherOptions {
   readonly queueTimeout: number
 }
 
+/** What a pool is doing. */
 export interface Counts {
+  /** Workers without a request. */
   readonly idle: number
+  /** Workers with one. */
   readonly busy: number
+  /** Requests in the queue. */
   readonly waiting: number
 }
 
@@ -58,6 +64,9 @@ export class Dispatcher<W> {
   #sweep: NodeJS.Timeout | undefined
   #closed: unknown
   #drainers: (() => void)[] = []
+  #maxWaiting = 0
+  /** Requests that were sent away because too many waited, or for too long. */
+  #refused = 0
 
   constructor(options: DispatcherOptions) {
     this.#options = options
@@ -117,8 +126,14 @@ export class Dispatcher<W> {
     else this.#idle.splice(this.#idle.indexOf(slot), 1)
   }
 
+  /** How many are idle, busy and waiting now. */
   counts(): Counts {
     return { idle: this.#idle.length, busy: this.#slots.size - this.#idle.length, waiting: this.#waiting }
+  }
+
+  /** For the pool's status. */
+  queue(): QueueFacts {
+    return { waiting: this.#waiting, maxWaiting: this.#maxWaiting, limit: this.#options.maxQueue, refused: this.#refused }
   }
 
   /** A copy, the one that has been idle longest first. */
@@ -190,6 +205,7 @@ export class Dispatcher<W> {
     else this.#last.behind = waiter
     this.#last = waiter
     this.#waiting++
+    if (this.#waiting > this.#maxWaiting) this.#maxWaiting = this.#waiting
     this.#sweep ??= setTimeout(this.#swept, this.#options.queueTimeout)
     request?.onFinish((outcome) => {
       if (!waiter.queued) return
@@ -243,6 +259,7 @@ export class Dispatcher<W> {
   }
 
   #refusal(code: 'QUEUE_FULL' | 'QUEUE_TIMEOUT'): GatewayError {
+    this.#refused++
     const { name, maxQueue, queueTimeout } = this.#options
     const { busy, waiting } = this.counts()
     const fact =

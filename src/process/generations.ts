@@ -21,9 +21,11 @@ export interface GenerationLimits {
   readonly once: number
   /** How many may drain at a time before a reload has to wait for one of them. */
   readonly together: number
+  /** When one is started again that died. */
   readonly restart: RestartLimits
 }
 
+/** The limits where nothing else is said. */
 export const GENERATIONS: GenerationLimits = {
   start: 60_000,
   drain: 300_000,
@@ -34,6 +36,7 @@ export const GENERATIONS: GenerationLimits = {
   restart: RESTART,
 }
 
+/** What a supervisor hears. */
 export type GenerationEvent =
   /** Once, first of all. */
   | { readonly type: 'begin' }
@@ -55,6 +58,7 @@ export type GenerationEvent =
   /** SIGINT, SIGTERM: the same, in less time; the second one hurries, the third kills. */
   | { readonly type: 'stop' }
 
+/** What a supervisor is to do. */
 export type GenerationAction =
   /** Start it; after `deadline` ms tell `start-timeout`. */
   | { readonly type: 'start'; readonly generation: number; readonly deadline: number }
@@ -68,11 +72,15 @@ export type GenerationAction =
   /** All is over: the supervisor exits with this code. */
   | { readonly type: 'exit'; readonly code: number }
 
+/** What a supervisor knows of its generations: plain data. */
 export interface Generations {
+  /** `draining`, `stopping` and `hurrying` lead to the end: the last without patience. */
   readonly phase: 'running' | 'draining' | 'stopping' | 'hurrying' | 'over'
   /** The number of the newest. */
   readonly last: number
+  /** The one that accepts. */
   readonly serving: number | undefined
+  /** The one that is not ready yet. */
   readonly starting: number | undefined
   /** The one that is to be started when a pause is over. */
   readonly pausing: number | undefined
@@ -82,10 +90,13 @@ export interface Generations {
   readonly reload: boolean
   /** One of them has been ready: from then on the supervisor does not give up. */
   readonly proven: boolean
+  /** Of the failures so far. */
   readonly memory: RestartMemory
+  /** When a stop was last asked for. */
   readonly stoppedAt: number
 }
 
+/** Where it begins. */
 export const NO_GENERATIONS: Generations = {
   phase: 'running',
   last: 0,
@@ -99,7 +110,9 @@ export const NO_GENERATIONS: Generations = {
   stoppedAt: Number.NEGATIVE_INFINITY,
 }
 
+/** What one event comes to. */
 export interface GenerationDecision {
+  /** For the next event. */
   readonly state: Generations
   /** To be carried out in this order. */
   readonly actions: readonly GenerationAction[]

@@ -12,20 +12,29 @@ import { batchScheduling, findProgram, primaryGroup, tool } from './tools.ts'
 
 /** Resource limits of setrlimit(2), soft and hard alike: bytes, counts, and seconds for `cpu`. */
 export interface Limits {
+  /** Open files. */
   readonly nofile?: number
+  /** Processes of its user. */
   readonly nproc?: number
+  /** Core file. */
   readonly core?: number
   /** Address space. */
   readonly as?: number
+  /** Heap and data. */
   readonly data?: number
+  /** Stack of its first thread. */
   readonly stack?: number
   /** Largest file it may write. */
   readonly fsize?: number
+  /** Seconds of CPU. */
   readonly cpu?: number
+  /** Memory that it may lock. */
   readonly memlock?: number
 }
 
+/** What a program runs with. */
 export interface LaunchOptions {
+  /** Its working folder. */
   readonly cwd: string
   /** The whole environment; nothing is inherited. */
   readonly env: Readonly<Record<string, string>>
@@ -35,6 +44,7 @@ export interface LaunchOptions {
   readonly scheduling?: 'batch' | 'normal'
   /** Added to our own niceness, -20 to 19. */
   readonly nice?: number
+  /** Default: ours. */
   readonly limits?: Limits
   /** Name or number of the user it runs as, with that user's groups. */
   readonly user?: string | number
@@ -54,7 +64,9 @@ export type Launched = ChildProcess & {
 
 /** How a process ended: one of the two is null. */
 export interface Exit {
+  /** Exit status. */
   readonly code: number | null
+  /** What killed it. */
   readonly signal: NodeJS.Signals | null
 }
 

@@ -1,5 +1,6 @@
 // The life of one worker: what each event means in each state. An empty cell is "ignored, on purpose".
 
+/** Where a worker is in its life. */
 export type WorkerState =
   | 'starting' // its process runs, it has not said that it can serve
   | 'ready'
@@ -9,6 +10,7 @@ export type WorkerState =
   | 'killed' // SIGKILL was sent; only its exit can follow
   | 'gone'
 
+/** What can happen to it. */
 export type WorkerEvent =
   | 'ready'
   | 'request' // it was given one
@@ -17,7 +19,9 @@ export type WorkerEvent =
   | 'timeout' // the deadline of the state it is in
   | 'exited'
 
+/** What an event means to it. */
 export interface Move {
+  /** Its next state. */
   readonly to: WorkerState
   /** What is to be done to the process: ask it to go (by its ladder's first signal), or kill its group. */
   readonly act?: 'stop' | 'kill'
@@ -30,6 +34,7 @@ const dead: Move = { to: 'gone', fault: true }
 const killed: Move = { to: 'killed', act: 'kill' }
 const stopped: Move = { to: 'stopping', act: 'stop' }
 
+/** Every move there is; what is not in it is ignored. */
 export const LIFECYCLE: Readonly<Record<WorkerState, Readonly<Partial<Record<WorkerEvent, Move>>>>> = {
   starting: { ready: { to: 'ready' }, retire: stopped, timeout: { ...killed, fault: true }, exited: dead },
   ready: { request: { to: 'busy' }, retire: stopped, exited: dead },

@@ -3,6 +3,7 @@
 
 import type { Readable } from 'node:stream'
 
+/** How much a program may say. */
 export interface LineLimits {
   /** Bytes of a line that are kept; the rest up to the line break is dropped. Default 16 KiB. */
   readonly length?: number

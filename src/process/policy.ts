@@ -5,6 +5,7 @@
 export interface PoolView<W> {
   /** Longest idle first; `since` by the same clock as `now`. */
   readonly idle: readonly { readonly worker: W; readonly since: number }[]
+  /** Workers with a request. */
   readonly busy: number
   /** Started, not yet ready. */
   readonly starting: number
@@ -12,6 +13,7 @@ export interface PoolView<W> {
   readonly waiting: number
 }
 
+/** What a pool is to do. */
 export type PolicyAction<W> =
   | { readonly type: 'spawn'; readonly count: number }
   /** `spare`: there are more idle ones than needed. `idle`: it has had nothing to do for long. */
@@ -19,7 +21,9 @@ export type PolicyAction<W> =
   /** The pool cannot grow although it should. */
   | { readonly type: 'report'; readonly what: 'max-workers' }
 
+/** What a policy decides. */
 export interface Decision<W, M> {
+  /** To be carried out in this order. */
   readonly actions: readonly PolicyAction<W>[]
   /** For the next time. */
   readonly memory: M
@@ -29,7 +33,9 @@ export interface Decision<W, M> {
 export interface Policy<M> {
   /** Workers at most: a pool that has as many need not ask because a request waits. */
   readonly max: number
+  /** What it starts with. */
   readonly memory: M
+  /** Asked when something has changed, and once a second. */
   decide<W>(view: PoolView<W>, memory: M, now: number): Decision<W, M>
 }
 
@@ -51,6 +57,7 @@ export function staticPolicy(limits: { readonly workers: number }): Policy<null>
 /** Between two steps of growth or of retiring, in milliseconds: the rhythm that operators know from php-fpm. */
 const STEP = 1000
 
+/** How many workers there are, and how many of them to spare. */
 export interface DynamicLimits {
   /** Workers at most. */
   readonly max: number
@@ -108,6 +115,7 @@ export function dynamicPolicy(limits: DynamicLimits): Policy<DynamicMemory> {
   }
 }
 
+/** How many workers there may be, and how long one may be idle. */
 export interface OndemandLimits {
   /** Workers at most. */
   readonly max: number

@@ -1,6 +1,7 @@
 // When to start again what has died. The first time at once, for one crash is an accident; then with pauses that double, for
 // a program that dies at its start would otherwise use a whole processor and fill the disk with its complaints (CVE-2015-9253).
 
+/** The pauses between restarts, in milliseconds. */
 export interface RestartLimits {
   /** Pause before the second restart, in milliseconds; it doubles from there. */
   readonly pause: number
@@ -10,6 +11,7 @@ export interface RestartLimits {
   readonly calm: number
 }
 
+/** The pauses where nothing else is said. */
 export const RESTART: RestartLimits = { pause: 250, longest: 30_000, calm: 60_000 }
 
 /** Milliseconds to wait after so many failures in a row, not counting the one that just happened: 0, then `pause` doubling to `longest`. */
@@ -27,6 +29,7 @@ export interface RestartMemory {
   readonly startedAt: number
 }
 
+/** What is remembered of who has never failed. */
 export const WELL: RestartMemory = { failures: 0, startedAt: Number.NEGATIVE_INFINITY }
 
 /** It has died at `now`: how long to wait, and what to remember. Calm is counted from the restart, or a long pause would count as calm. */
@@ -40,6 +43,7 @@ export function restart(memory: RestartMemory, now: number, limits: RestartLimit
 export interface EmergencyLimits {
   /** 0: never. */
   readonly crashes: number
+  /** In milliseconds. */
   readonly interval: number
 }
 

@@ -1,6 +1,8 @@
 // How a program is made to end: asked, asked again, then killed. Which signal asks depends on the program.
 
+/** One step of making a program end. */
 export interface Rung {
+  /** Sent to its whole group. */
   readonly signal: NodeJS.Signals
   /** Milliseconds after the first rung. */
   readonly at: number

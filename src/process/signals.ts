@@ -2,11 +2,13 @@
 
 /** Until there is a handler, SIGUSR1 opens Node's inspector on a port, and the others end a process that has not tidied up. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
+/** A signal that a supervisor acts on. */
 export type CaughtSignal = (typeof SIGNALS)[number]
 
 /** Those that wait for a consumer. Somebody may send more; that they came, and came again, is all there is to know. */
 const KEPT = 16
 
+/** The signals of this process, caught. */
 export interface Signals {
   /** Each signal from now on, and first those that came before, in order. A later consumer replaces an earlier one. */
   consume(callback: (signal: CaughtSignal) => void): void

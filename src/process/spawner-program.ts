@@ -12,6 +12,7 @@ import type { FailedStage, ProgramSpec, Report } from './spawner-wire.ts'
 export interface ProgramExit {
   /** Exit status; undefined when a signal ended it or nothing is known. */
   readonly code: number | undefined
+  /** What killed it. */
   readonly signal: NodeJS.Signals | undefined
   /** It was never started, or its helper died and with it the knowledge of its end. */
   readonly error: ProgramError | undefined
@@ -19,6 +20,7 @@ export interface ProgramExit {
   readonly left: boolean
   /** Milliseconds of CPU; 0 where it is not known (node helpers). */
   readonly userTime: number
+  /** See `userTime`. */
   readonly systemTime: number
   /** Bytes; 0 where it is not known. */
   readonly maxRss: number
@@ -27,7 +29,9 @@ export interface ProgramExit {
 /** Why a program did not start: `stage` and the system's name for the error (`ENOENT`). */
 export class ProgramError extends GatewayError {
   override readonly name: string = 'ProgramError'
+  /** What went wrong: the folder, the program, its helper. */
   readonly stage: FailedStage | 'helper'
+  /** The system's name for it: `ENOENT`. */
   readonly errno: string
 
   constructor(stage: FailedStage | 'helper', errno: string, options: { status: number; message: string; cause?: unknown }) {
@@ -52,6 +56,7 @@ export interface Program {
   readonly gone: boolean
   /** Hears each line of standard error, control characters made visible. */
   onStderr: ((line: string) => void) | undefined
+  /** Hears that nobody of its group is left. */
   onGone: (() => void) | undefined
   /** Its process id is known now. What it writes may come before. */
   onStarted: (() => void) | undefined

@@ -14,6 +14,7 @@ export interface ProgramSpec {
   readonly argv: readonly ByteString[]
   /** The whole environment: `[name, value, ...]`. */
   readonly env: HeaderList
+  /** Its working folder. */
   readonly cwd: ByteString
   /** Standard input: nothing (default), these bytes (up to `INPUT_LIMIT`), or a connection of its own. */
   readonly input?: 'none' | 'stream' | readonly Uint8Array[]

@@ -16,7 +16,9 @@ import { killSession } from './spawner-session.ts'
 import type { ProgramSpec } from './spawner-wire.ts'
 import { findProgram } from './tools.ts'
 
+/** What starts programs, and how many of them. */
 export interface SpawnerOptions {
+  /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
   /** Helper processes, used in turn. Default: one a core. */
   readonly helpers?: number
@@ -26,6 +28,7 @@ export interface SpawnerOptions {
   readonly python?: string
 }
 
+/** Starts programs without forking this process: helpers do, which are small. */
 export interface Spawner extends AsyncDisposable {
   /** Resolves when a program can be started; rejects with UNAVAILABLE after 10 s. */
   ready(): Promise<void>
@@ -39,6 +42,7 @@ export interface Spawner extends AsyncDisposable {
   close(): Promise<void>
 }
 
+/** Starts the helpers. They end with `close`, or with this process, however it went. */
 export function openSpawner(options: SpawnerOptions = {}): Spawner {
   return new Helpers(options)
 }

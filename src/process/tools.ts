@@ -46,6 +46,9 @@ export function tool(name: string): string | undefined {
 
 /** `chrt -b 0`, or why not. Tried once: it may be there and yet be forbidden, in containers for instance. */
 let batch: { chain: readonly string[] } | { lack: string } | undefined
+/**
+ * The words in front of a command that runs it under SCHED_BATCH, or why that cannot be had here (no `chrt`, or not allowed). Tried once for the whole process.
+ */
 export function batchScheduling(): { chain: readonly string[] } | { lack: string } {
   batch ??= tryBatch()
   return batch

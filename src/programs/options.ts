@@ -3,9 +3,11 @@
 import type { Log } from '../core/index.ts'
 import type { Guard, LaunchOptions, Workers } from '../process/index.ts'
 
+/** Which program runs, and how. */
 export interface ProgramPoolOptions {
   /** The program: a path, or a name on PATH. */
   readonly command: string
+  /** What follows its name. Default: nothing. */
   readonly args?: readonly string[]
   /** For the log and for messages. Default: the command. */
   readonly name?: string
@@ -17,19 +19,25 @@ export interface ProgramPoolOptions {
   readonly cwd?: string
   /** Its environment. Nothing but PATH is inherited. */
   readonly env?: Readonly<Record<string, string>>
+  /** Name or number of the user it runs as. Default: ours. */
   readonly user?: LaunchOptions['user']
+  /** Default: the user's own. */
   readonly group?: LaunchOptions['group']
+  /** Added to our own niceness, -20 to 19. Default 0. */
   readonly nice?: number
   /** Of each process: open files, memory and the like. */
   readonly resources?: LaunchOptions['limits']
   /** Default `batch`, where `chrt` is: a process that wakes up does not throw the server off its core. */
   readonly scheduling?: 'batch' | 'normal'
+  /** In place of the defaults, one by one. */
   readonly limits?: Partial<ProgramLimits>
+  /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
   /** Kills the processes should this one vanish. Default: one of its own. */
   readonly guard?: Guard
 }
 
+/** What requests to a pool may take, in bytes and milliseconds. */
 export interface ProgramLimits {
   /** Requests that may wait for a process. Default 512; 503 beyond. */
   readonly queue: number
@@ -43,6 +51,7 @@ export interface ProgramLimits {
   readonly bodyMemory: number
   /** Bytes and milliseconds an answer is held, so that most are whole values with a Content-Length. 0: streamed at once. Default 64 KiB, 5 ms. */
   readonly holdBytes: number
+  /** See `holdBytes`, in milliseconds. */
   readonly holdTime: number
   /** Milliseconds until a process must have taken its first connection. Default 10,000. */
   readonly start: number

@@ -3,9 +3,11 @@
 import { constants, accessSync, closeSync, openSync, readSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
+/** What a look at a program file tells. */
 export interface ProgramFacts {
   /** What is run, and where. */
   readonly command: string
+  /** The folder it lies in. */
   readonly cwd: string
   /** `binary`: machine code. `script`: its first line names an interpreter. `unknown`: neither, so the system would refuse it. */
   readonly kind: 'binary' | 'script' | 'unknown'

@@ -23,10 +23,13 @@ const LAST_WORDS = 1500
 export interface InheritedSocket {
   /** Its place among those that the supervisor was told to open. */
   readonly index: number
+  /** Its descriptor in this process. */
   readonly fd: number
+  /** With the real port. */
   readonly address: Address
 }
 
+/** What a front is told of the place it takes. */
 export interface FrontContext {
   /** 1 for the first front of a supervisor, one more for each that follows. */
   readonly generation: number
@@ -40,9 +43,11 @@ export interface FrontContext {
 
 /** What a front is made of. */
 export interface FrontParts {
+  /** Closed by the front at its end. */
   readonly application: Backend
   /** Listens on one inherited socket. */
   serve(application: Application, socket: InheritedSocket): Promise<Server>
+  /** Where the front writes to. */
   readonly log: Log
   /** Plain data for the supervisor, sent with the news that this front serves. */
   readonly report?: unknown
@@ -52,6 +57,7 @@ export interface FrontParts {
   close?(): Promise<void>
 }
 
+/** How a front is built. */
 export interface FrontOptions {
   /** Makes the parts of what the supervisor sent as `spec`. What it rejects with reaches the supervisor's log. */
   build(spec: unknown, context: FrontContext): Promise<FrontParts>

@@ -28,7 +28,9 @@ export interface Listener {
 /** A bind that failed: `reason` is the system's name of it (EADDRINUSE, EACCES ...). */
 export class ListenError extends GatewayError {
   override readonly name = 'ListenError'
+  /** What was to be opened. */
   readonly spec: ListenSpec
+  /** The system's name for it: `EADDRINUSE`. */
   readonly reason: string
 
   constructor(spec: ListenSpec, reason: string, fact: string) {

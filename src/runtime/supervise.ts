@@ -17,7 +17,9 @@ import { watchTerminal } from './terminal.ts'
 
 /** A front serves. */
 export interface ReadyNews {
+  /** Its number, from 1. */
   readonly generation: number
+  /** Of the front. */
   readonly pid: number
   /** Where, with the real ports. */
   readonly addresses: readonly Address[]
@@ -25,20 +27,25 @@ export interface ReadyNews {
   readonly report: unknown
 }
 
+/** What is served, by which program, and for how long things may take. */
 export interface SuperviseOptions {
+  /** The sockets, opened here and handed down to each front. */
   readonly listen: readonly ListenSpec[]
   /** The program of a front: it calls `runFront`. */
   readonly frontEntry: string
   /** Plain data for the front's builder: as it is when a front is started. */
   readonly spec: unknown
+  /** Where the supervisor writes to. */
   readonly log: Log
   /** Milliseconds until a front must be ready. Default 60 000. */
   readonly startTimeout?: number
   /** Milliseconds for the requests that run when a front is told to go. Default 30 000. */
   readonly drainTimeout?: number
+  /** Written once the sockets are open, and removed at the end. Default: none. */
   readonly pidFile?: string
   /** Signals that came before this was called; called once, when the handlers are there. */
   readonly earlySignals?: () => readonly NodeJS.Signals[]
+  /** Hears of each front that serves. */
   readonly onReady?: (news: ReadyNews) => void
 }
 

@@ -21,6 +21,7 @@ import type { OpenFile } from './open-file.ts'
 import type { FileFact, Identity } from './root.ts'
 import type { Representation } from './respond.ts'
 
+/** Which folder, and how much of it is remembered. */
 export interface FilesOptions {
   /** The folder. */
   readonly root: string
@@ -60,7 +61,9 @@ interface Entry {
 
 const METHODS = ['Allow', 'GET, HEAD, OPTIONS']
 
+/** The files of one root, and the memory of those that are asked for often. What `staticFiles` is made of. */
 export class Files {
+  /** The folder. */
   readonly root: Root
   readonly #entries = new Map<ByteString, Entry>()
   readonly #pending = new Map<ByteString, Promise<Entry | number>>()

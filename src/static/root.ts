@@ -10,6 +10,7 @@ import type { ByteString } from '../core/index.ts'
 
 /** A regular file. */
 export interface FileFact extends Identity {
+  /** Told from the other facts by it. */
   readonly kind: 'file'
   /** Where it really is, links followed: absolute. */
   readonly real: ByteString
@@ -19,9 +20,13 @@ export interface FileFact extends Identity {
 
 /** What tells one content of a file from another. */
 export interface Identity {
+  /** In bytes. */
   readonly size: number
+  /** Last change, in milliseconds since 1970. */
   readonly mtimeMs: number
+  /** Inode number. */
   readonly ino: number
+  /** Number of its device. */
   readonly dev: number
 }
 
@@ -39,6 +44,7 @@ export function nativePath(path: ByteString): string | Buffer {
   return path
 }
 
+/** A folder, and the fence around it: what a path means on the disk, after every link is followed. */
 export class Root {
   /** Absolute and real, without a slash at the end (empty for `/`). A link given as the root is followed once, here. */
   readonly path: ByteString
@@ -68,6 +74,7 @@ export class Root {
     }
   }
 
+  /** Whether a real path is the root or lies in it. */
   contains(real: ByteString): boolean {
     return real === this.path || real.startsWith(this.#prefix)
   }

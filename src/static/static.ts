@@ -6,6 +6,7 @@ import { hasDotSegment } from './names.ts'
 import type { Application, Backend, ByteString, GatewayRequest, GatewayResponse } from '../core/index.ts'
 import type { FilesOptions } from './files.ts'
 
+/** Which folder, and what shows a folder in it. */
 export interface StaticOptions extends FilesOptions {
   /** What a folder is shown by; the first that exists. Default `['index.html']`. */
   readonly index?: readonly string[]

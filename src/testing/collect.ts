@@ -2,10 +2,12 @@
 
 import { FileSlice, collect, emptyBody, streamOf, type ByteStream, type GatewayResponse, type HeaderList } from '../core/index.ts'
 
+/** A response, read to its end. */
 export interface CollectedResponse {
   readonly status: number
   readonly reason: string | undefined
   readonly headers: HeaderList
+  /** All of it. */
   readonly body: Buffer
   /** Empty when there are none. */
   readonly trailers: HeaderList

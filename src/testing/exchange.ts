@@ -22,6 +22,7 @@ import {
 import { bodyStream, type CollectedResponse } from './collect.ts'
 import { makeRequest, type MadeRequest, type RequestParts } from './request.ts'
 
+/** A request, and how its client reads. */
 export interface MemoryParts extends RequestParts {
   /**
    * How the client reads the answer's body. `eager` (default): as it comes. `slow`: it has enough after each chunk, and goes
@@ -30,6 +31,7 @@ export interface MemoryParts extends RequestParts {
   readonly reader?: 'eager' | 'slow' | 'held'
 }
 
+/** What the client got. */
 export interface MemoryResponse extends CollectedResponse {
   /** What `onFinish` heard. Look at it: after a failure or an abort, `body` is what the client had got by then. */
   readonly outcome: Outcome

@@ -24,13 +24,17 @@ import {
 
 /** What a request is made of. Everything has a default: `{}` is `GET /` from 192.0.2.1 to 192.0.2.2:80. */
 export interface RequestParts {
+  /** Default `GET`. */
   readonly method?: ByteString
   /** Origin-form, with the query. Default `/`. A target that a door refuses throws here. */
   readonly target?: ByteString
   /** Where the application is mounted; `target` is taken to begin with it. */
   readonly scriptName?: ByteString
+  /** Default: what is left of the target's path. */
   readonly pathInfo?: ByteString
+  /** Default `HTTP/1.1`. */
   readonly protocol?: ByteString
+  /** Default `http`. */
   readonly scheme?: 'http' | 'https'
   /** Pairs or an object. `Host: test.example` is added when there is none. */
   readonly headers?: HeaderList | Readonly<Record<string, string>>
@@ -38,10 +42,15 @@ export interface RequestParts {
   readonly body?: string | Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array> | ByteStream
   /** For chunks: their length. For a client that lies: what it says. */
   readonly contentLength?: number | undefined
+  /** `[name, value, ...]` beside those that members and headers give. */
   readonly variables?: HeaderList
+  /** Default 192.0.2.1, port 50,000. */
   readonly remote?: Endpoint
+  /** Default 192.0.2.2, port 80, or 443 for https. */
   readonly local?: Endpoint
+  /** For FastCGI's Filter role. */
   readonly filterData?: FilterData
+  /** Hears of interim responses. */
   readonly inform?: (status: number, headers: HeaderList) => void
   /** Hears of each piece of `waitUntil` work, beside the request's own list of it. */
   readonly waitUntil?: (work: Promise<unknown>) => void

@@ -3,6 +3,7 @@
 import { GatewayError, empty, getHeader, isHost, isToken, parseTarget, type Address, type Application, type Server } from '../core/index.ts'
 import { Exchange, type MemoryExchange, type MemoryParts, type MemoryResponse } from './exchange.ts'
 
+/** A door without a socket. */
 export interface MemoryServer extends Server {
   /** Sends a request. Rejects when the server is closed; what the application does wrong is in the response and its `outcome`. */
   request(parts?: MemoryParts): MemoryExchange

@@ -18,7 +18,9 @@ export type Difference =
       readonly to: BodySide
     }
 
+/** One of two bodies that differ. */
 export interface BodySide {
+  /** In bytes. */
   readonly length: number
   /** Some bytes around the first that differs. */
   readonly excerpt: Buffer

@@ -17,17 +17,21 @@ import type { Direction, TraceRecord } from './record.ts'
 /** The largest content that needs no padding. */
 const FULL_CONTENT = 65_528
 
+/** A request, as it is to be sent. */
 export interface Question {
+  /** One of `Role`, or another number to see what becomes of it. */
   readonly role: number
   /** Ask the application to leave the connection open. */
   readonly keep: boolean
   /** `[name, value, ...]` */
   readonly variables: readonly ByteString[]
+  /** The request body. Default: none. */
   readonly stdin?: AsyncIterable<Uint8Array>
   /** Of the filter role. */
   readonly data?: AsyncIterable<Uint8Array>
 }
 
+/** How an application is reached and listened to. */
 export interface DialogueOptions {
   /** Speak TLS with the application. */
   readonly tls?: TlsOptions | undefined
@@ -37,7 +41,9 @@ export interface DialogueOptions {
   readonly tap?: (direction: Direction, record: TraceRecord, time: number) => void
 }
 
+/** A connection to an application, and one request after the other by hand. */
 export class Dialogue {
+  /** The application, for messages. */
   readonly peer: string
   /** Milliseconds that connecting took. */
   readonly connectTime: number
@@ -78,6 +84,7 @@ export class Dialogue {
     return !this.#broken && !this.#socket.destroyed
   }
 
+  /** Closes the connection. Idempotent. */
   close(): void {
     this.#broken = true
     clearTimeout(this.#timer)

@@ -25,30 +25,43 @@ export type Places = readonly number[]
 export interface Exchange {
   /** From 1, in the order in which they began. */
   readonly number: number
+  /** The number of its connection, from 1. */
   readonly connection: number
+  /** Its request id on that connection. */
   readonly id: number
+  /** As it was asked for; `roleName` makes a word of it. */
   readonly role: number
+  /** FCGI_KEEP_CONN. */
   readonly keep: boolean
   /** `[name, value, ...]`; what could not be read of them is among the problems. */
   readonly variables: readonly ByteString[]
   /** All of PARAMS, STDIN and, for a filter, DATA has come. */
   readonly requestWhole: boolean
+  /** Bytes of the request body. */
   readonly stdinLength: number
+  /** Bytes of FCGI_DATA. */
   readonly dataLength: number
+  /** The head of the answer; undefined where none came that could be read. */
   readonly head: CgiHead | undefined
   /** Bytes of STDOUT before the body. */
   readonly headLength: number
+  /** Bytes of STDOUT after the head. */
   readonly bodyLength: number
+  /** Bytes of STDERR. */
   readonly stderrLength: number
   /** Its beginning, as text. */
   readonly stderr: string
+  /** When BEGIN_REQUEST passed. */
   readonly started: number
   /** The first record of the answer. */
   readonly answered: number | undefined
+  /** When END_REQUEST passed, else when its connection was closed. */
   readonly ended: number
   /** undefined: END_REQUEST never came. */
   readonly end: EndRequest | undefined
+  /** ABORT_REQUEST passed. */
   readonly aborted: boolean
+  /** What is wrong with it, at most 16 things. */
   readonly problems: readonly string[]
   /** Where the streams lie in the file, where there is one. */
   readonly places: { readonly stdin: Places; readonly data: Places; readonly stdout: Places }
@@ -196,6 +209,7 @@ class Running implements Exchange {
   }
 }
 
+/** Who hears of what is over. */
 export interface TrackerOptions {
   /** A request is over, with or without END_REQUEST. */
   readonly onEnd: (exchange: Exchange) => void
@@ -203,9 +217,11 @@ export interface TrackerOptions {
   readonly onProblem?: (connection: number, fact: string) => void
   /** Bytes of PARAMS of the requests that run. Default 64 MiB. With `keep` all count, for they are kept. */
   readonly variableBytes?: number
+  /** The exchanges are kept by who hears of them, so that their variables go on counting. Default false. */
   readonly keep?: boolean
 }
 
+/** Puts requests and their answers together out of the records that pass. At most 16,384 that run are followed; `onProblem` hears of those beyond. */
 export class Tracker {
   readonly #options: TrackerOptions
   readonly #connections = new Map<number, Map<number, Running>>()

@@ -18,10 +18,13 @@ const MASKED = 1
 
 /** What the file says of itself. */
 export interface CaptureMeta {
+  /** What wrote it. */
   readonly software: string
   /** ISO 8601: what the times count from. */
   readonly started: string
+  /** Where web servers connected. */
   readonly listen: string
+  /** Where the application was. */
   readonly to: string
   /** The names whose values are masked. */
   readonly mask: readonly string[]
@@ -40,6 +43,7 @@ export type Frame =
   /** The last one of a file that was closed in order. */
   | { readonly kind: 'finish'; readonly time: number; readonly reason: string }
 
+/** A record that passed. */
 export interface RecordFrame {
   readonly kind: 'record'
   readonly time: number

@@ -13,23 +13,31 @@ export const REQUEST_ID = 1
 
 /** Hears the answer while it comes. Views: copy what is to be kept. */
 export interface Ear {
+  /** The head is whole. */
   head?(head: CgiHead): void
   /** Nothing more is read until the promise is kept. */
   body?(chunk: Buffer): void | Promise<void>
+  /** A piece of STDERR. */
   stderr?(chunk: Buffer): void
 }
 
 /** What came of a question. Times are milliseconds since it was asked, undefined for what never came. */
 export interface Reply {
+  /** Its head. */
   readonly head: CgiHead | undefined
+  /** Bytes of STDOUT after the head. */
   readonly bodyLength: number
+  /** Bytes of STDERR. */
   readonly stderrLength: number
+  /** What END_REQUEST said. */
   readonly end: EndRequest | undefined
   /** Why the answer is none, or not whole. */
   readonly error: GatewayError | undefined
   /** What is odd about it, and does no harm. */
   readonly oddities: readonly string[]
+  /** When its head was whole. */
   readonly headTime: number | undefined
+  /** When it was over. */
   readonly time: number
 }
 

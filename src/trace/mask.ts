@@ -41,6 +41,9 @@ function canonical(name: string): string {
     .replace(/^(?:REDIRECT_)*(?:HTTP_)?/, '')
 }
 
+/**
+ * A list of names whose values are masked. `Cookie` stands for the field, for HTTP_COOKIE and for Apache's REDIRECT_HTTP_COOKIE; `*` in a name for anything.
+ */
 export class NameMask {
   readonly #patterns: readonly RegExp[]
   // The same names come with every request. Bounded, for they come from outside.

@@ -23,6 +23,7 @@ import { CaptureWriter } from './writer.ts'
 const CONNECTIONS = 1024
 const STOPPED = 'the capture was stopped'
 
+/** Between whom it stands, and what it writes. */
 export interface CaptureOptions {
   /** Where web servers connect. */
   readonly listen: Listen
@@ -44,8 +45,11 @@ export interface CaptureOptions {
   readonly onNote?: (note: string) => void
 }
 
+/** What was captured. */
 export interface CaptureResult {
+  /** Connections that were made. */
   readonly connections: number
+  /** Requests that began. */
   readonly requests: number
   /** Bytes of the file. */
   readonly bytes: number
@@ -55,7 +59,9 @@ export interface CaptureResult {
   readonly failed: boolean
 }
 
+/** A capture that runs. */
 export interface Capture {
+  /** Where it listens, with the real port. */
   readonly address: Address
   /** Takes no connection any more, gives running requests `grace` milliseconds (default 0), and ends the file in order. Called again, the grace is over. */
   close(grace?: number): Promise<CaptureResult>

@@ -11,15 +11,19 @@ export type Direction = 'to' | 'from'
 
 /** One record. */
 export interface TraceRecord {
+  /** Its type; `typeName` makes a word of it. */
   readonly type: number
+  /** Of its request; 0 for the connection's own. */
   readonly id: number
   /** A view, perhaps of a larger read: copy what is to be kept. */
   readonly content: Buffer
   /** Bytes of content that the header announces: more than there are where the connection ended within the record. */
   readonly length: number
+  /** Bytes of padding. */
   readonly padding: number
 }
 
+/** Bytes of a record's header (FastCGI 1.0, 3.3). */
 export const HEADER_LENGTH = 8
 const VERSION = 1
 

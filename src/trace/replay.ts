@@ -24,6 +24,7 @@ import type { CaptureEnd } from './reader.ts'
 const REQUEST_LIMIT = 1_000_000
 const VARIABLE_LIMIT = 256 * 1024 * 1024
 
+/** Where a capture is sent, and what is compared. */
 export interface ReplayOptions {
   /** The application. */
   readonly to: Address | string
@@ -45,10 +46,13 @@ export interface ReplayOptions {
   readonly onResult?: (result: ReplayResult) => void | Promise<void>
 }
 
+/** What became of one request. */
 export interface ReplayResult {
+  /** As it was recorded. */
   readonly exchange: Exchange
   /** Why it was not sent. */
   readonly skipped?: string
+  /** What came now; undefined where it was not sent. */
   readonly reply?: Reply
   /** None: the answer is the same. */
   readonly differences: readonly Difference[]
@@ -56,10 +60,15 @@ export interface ReplayResult {
   readonly masked: readonly ByteString[]
 }
 
+/** What became of all. */
 export interface ReplaySummary {
+  /** What the file says of itself. */
   readonly meta: CaptureMeta
+  /** Requests with the same answer. */
   readonly same: number
+  /** Requests with another one. */
   readonly different: number
+  /** Requests that were not sent. */
   readonly skipped: number
   /** What is wrong with the file after its last good byte. */
   readonly problem?: string

@@ -6,6 +6,7 @@ import { SOFTWARE, getHeader, toByteString, variableName } from '../core/index.t
 import type { ByteString, HeaderList } from '../core/index.ts'
 import { Role } from '../fastcgi/index.ts'
 
+/** A request by hand. */
 export interface RequestParts {
   /** A file of the application's machine (`/var/www/index.php`), or a path under `root`; either with `?query`. */
   readonly script: string
@@ -17,6 +18,7 @@ export interface RequestParts {
   readonly root?: string
   /** REQUEST_URI and QUERY_STRING, where a front controller answers for another path than its own. */
   readonly uri?: string
+  /** `[name, value, ...]`: they become variables as a web server makes them. */
   readonly headers?: HeaderList
   /** Bytes of the request body; undefined: it has none. */
   readonly bodyLength?: number | undefined

@@ -17,8 +17,11 @@ export interface WsgiInput extends AsyncIterable<Uint8Array> {
 
 /** `wsgi.errors`. */
 export interface WsgiErrors {
+  /** To the log of this request. */
   write(text: string): void
+  /** One after the other; nothing is added. */
   writelines(lines: Iterable<string>): void
+  /** Does nothing: every line is on its way. */
   flush(): void
 }
 

@@ -9,6 +9,7 @@ import { findProgram } from '../process/index.ts'
 /** Files that are an application by their name, the most telling first. */
 export const WSGI_FILES: readonly string[] = ['wsgi.py', 'passenger_wsgi.py', 'application.py', 'app.py', 'manage.py']
 
+/** A folder that is a WSGI application. */
 export interface WsgiDescription {
   /** Absolute path of the file that is the application. */
   readonly file: string

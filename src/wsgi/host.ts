@@ -17,11 +17,15 @@ export interface HostOptions {
   readonly application: string
   /** The application's folder. */
   readonly folder: string
+  /** Requests that it runs at a time. */
   readonly threads: number
+  /** `wsgi.multiprocess`: whether there may be others of it. */
   readonly multiprocess: boolean
+  /** Added to what it inherits. */
   readonly env: Readonly<Record<string, string>>
 }
 
+/** What a host tells of its worker. */
 export interface HostEvents {
   /** It can be spoken to: a path to connect to, or a stream, for each of its threads. */
   listening(wires: readonly (string | Duplex)[]): void
@@ -31,9 +35,11 @@ export interface HostEvents {
   leaving(): void
 }
 
+/** A worker in whatever it lives. */
 export interface WorkerHost {
   /** Its number in the log. */
   readonly pid: number
+  /** How it ended. Never rejects. */
   readonly exited: Promise<Exit>
   /** Asks it to give back the requests that it has not begun. */
   ask(): void

@@ -4,6 +4,7 @@ import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
 import type { Guard, Workers } from '../process/index.ts'
 
+/** Which application runs, and how. */
 export interface WsgiPoolOptions {
   /**
    * The application: `module:callable`, `module:factory()`, a module that has `application`, `app`, `create_app` or `make_app`, or the
@@ -34,12 +35,15 @@ export interface WsgiPoolOptions {
   readonly env?: Readonly<Record<string, string>>
   /** SCHED_BATCH keeps a worker from throwing the server off its core in the middle of its work. Default `batch`, where `chrt` is. */
   readonly scheduling?: 'batch' | 'normal'
+  /** In place of the defaults, one by one. */
   readonly limits?: Partial<WsgiLimits>
+  /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
   /** Kills the workers should this process vanish. Default: one of its own. */
   readonly guard?: Guard
 }
 
+/** What requests to a pool may take, in bytes and milliseconds. */
 export interface WsgiLimits {
   /** Requests that may wait for a worker. Default 512. */
   readonly queue: number
@@ -63,6 +67,7 @@ export interface WsgiCounts {
   readonly running: number
   /** Requests that are with a worker and wait behind another. */
   readonly prefetched: number
+  /** Requests that no worker has. */
   readonly waiting: number
   /** Requests that were taken back from a worker that was busy with another, since the start. */
   readonly returned: number

@@ -15,7 +15,9 @@ import type { WsgiCounts, WsgiLimits, WsgiPoolOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import type { Worker } from './worker.ts'
 
+/** A Python application in processes of its own. */
 export interface WsgiPool extends Backend {
+  /** What it is doing now. */
   counts(): WsgiCounts
 }
 

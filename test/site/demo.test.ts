@@ -89,7 +89,7 @@ test('the table names every kind, and nothing that is here as missing', () => {
   if (has('python3', 'perl')) {
     expect(plan.entries.filter((entry) => entry.kind === 'cgi')).toEqual([
       { path: '*.cgi', kind: 'cgi', interpreter: 'sh' },
-      { path: '/cgi-bin/', kind: 'cgi', interpreter: 'perl, python3, sh' },
+      { path: '/cgi-bin/', kind: 'cgi', interpreter: 'node, perl, python3, sh' },
     ])
   }
   expect(plan.entries.find((entry) => entry.kind === 'fcgi')).toMatchObject({ path: '/counter.fcgi', interpreter: 'sh', upTo: true })

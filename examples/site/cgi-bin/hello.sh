@@ -1,5 +1,7 @@
 #!/bin/sh
 # A CGI program in the shell: the request is in the environment, the answer goes to standard output.
+# A server that was started with little on its PATH gives little: what every system has is in these two.
+PATH=$PATH:/usr/bin:/bin
 
 escape() {
   sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g'

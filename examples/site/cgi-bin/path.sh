@@ -1,5 +1,6 @@
 #!/bin/sh
 # What follows the name of a program in the address is its PATH_INFO.
+PATH=$PATH:/usr/bin:/bin
 
 escape() {
   sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g'

@@ -1,5 +1,6 @@
 #!/bin/sh
 # A page that grows: what a program writes is sent at once, so a browser shows each line as it comes.
+PATH=$PATH:/usr/bin:/bin
 
 cat <<'HEAD'
 Content-Type: text/html; charset=utf-8

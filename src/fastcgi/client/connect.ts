@@ -13,7 +13,9 @@ export interface TlsOptions {
   readonly ca?: string | Buffer | readonly (string | Buffer)[]
   /** PEM of the certificate that we show, for an application that asks for one, and of its key. */
   readonly cert?: string | Buffer
+  /** See `cert`. */
   readonly key?: string | Buffer
+  /** Of an encrypted key. */
   readonly passphrase?: string
   /** The name that its certificate must have. Default: the host of the address. */
   readonly serverName?: string

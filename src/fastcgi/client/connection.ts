@@ -18,21 +18,26 @@ import type { EndRequest } from '../record.ts'
 import { Outgoing } from './stdin.ts'
 import { Deadline, within } from './timers.ts'
 
+/** What a connection needs to know beside its socket. */
 export interface ConnectionOptions {
   /** Who is at the other end, for messages. */
   readonly peer: string
+  /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
 }
 
 /** After this many milliseconds a request's signal is looked at: shorter ones never make it. */
 const LOOK = 100
 
+/** One connection to an application, for one request at a time. `fastcgi` looks after a number of them; this is for who does that by himself. */
 export class Connection implements Lane {
   /** The socket is closed, by whichever side; after the last call's `onEnd`. Set it once. */
   onClose: ((error?: unknown) => void) | undefined
+  /** Who is at the other end, for messages. */
   readonly peer: string
   /** One request at a time needs one id. */
   readonly id = 1
+  /** Never: a connection for several requests at a time is another class. */
   readonly shared = false
   /** Requests that were sent over it, this one included. */
   requests = 0

@@ -7,6 +7,7 @@ import type { Role } from '../record.ts'
 import type { CheckOptions } from './upstream-check.ts'
 import type { ResolveOptions } from './upstream-names.ts'
 
+/** Where the application is, and how it is spoken to. Sizes are bytes, times milliseconds. */
 export interface FastCgiOptions {
   /** One application: `{ path }`, `{ host, port }`, or text: `unix:/run/php/fpm.sock`, `127.0.0.1:9000`, `fastcgis://php:9001` (TLS). */
   readonly address?: Address | string
@@ -43,6 +44,7 @@ export interface FastCgiOptions {
   readonly retries?: number
   /** How long a reply waits for its end, to be a whole value with a Content-Length. Default 64 KiB and 5 ms; 0: never. */
   readonly hold?: { readonly bytes: number; readonly time: number }
+  /** In place of the defaults, one by one. */
   readonly limits?: Partial<FastCgiLimits>
   /** `spool` (default): the request body is whole before a connection is taken. `stream`: it is sent as it comes, if its length is known; then never tried again. */
   readonly body?: 'spool' | 'stream'
@@ -61,9 +63,11 @@ export interface FastCgiOptions {
   readonly variables?: Readonly<Record<string, ByteString>>
   /** `Location: /path` alone becomes an internal redirect. Default false: the client gets a 302. */
   readonly localRedirects?: boolean
+  /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
 }
 
+/** A policy by its name, or what to hash by: a variable (`REMOTE_ADDR`) or a cookie. A request without it goes where `least-connections` sends it. */
 export type Balance = Exclude<Policy, 'hash'> | { readonly variable: string } | { readonly cookie: string }
 
 /** One host, or a name that stands for some. */
@@ -78,6 +82,7 @@ export interface UpstreamOptions {
   readonly connections?: number
 }
 
+/** How many requests share a connection, and what waits for a slow reader of one of them. */
 export interface MultiplexOptions {
   /** Only where GET_VALUES says FCGI_MPXS_CONNS=1; no more at a time than its FCGI_MAX_REQS. Default false: everywhere. */
   readonly ask?: boolean
@@ -91,11 +96,13 @@ export interface MultiplexOptions {
   readonly directory?: string
 }
 
+/** When a host is left alone and tried again; see `HealthRules` for the defaults. */
 export interface HealthOptions extends Partial<Omit<HealthRules, 'checked' | 'rise' | 'fall'>> {
   /** Ask each host again and again whether it is well. Default: only requests tell. */
   readonly check?: CheckOptions
 }
 
+/** What an answer and a request may take, in bytes and milliseconds. */
 export interface FastCgiLimits {
   /** Bytes of an answer's header block. Default 64 KiB; then 502. */
   readonly head: number
@@ -113,6 +120,7 @@ export interface FastCgiLimits {
   readonly total: number
   /** Bytes and milliseconds to read on for what nobody wants: the body of a HEAD, the rest after `onCut: 'drain'`. Default 1 MiB, 5,000 ms. */
   readonly drainBytes: number
+  /** See `drainBytes`, in milliseconds. */
   readonly drainTime: number
 }
 
@@ -130,17 +138,23 @@ export const LIMITS: FastCgiLimits = {
 
 /** How one host is doing. */
 export interface UpstreamStatus {
+  /** As messages name it: `127.0.0.1:9000`, `unix:/run/php/fpm.sock`, `fastcgis://php:9001`. */
   readonly address: string
+  /** As it was given. */
   readonly weight: number
+  /** Asked only while none of the others is up. */
   readonly backup: boolean
   /** `trial`: it was ejected, and the next request finds out. */
   readonly state: 'up' | 'down' | 'trial'
   /** Requests that were sent there, and those of them that it failed. */
   readonly requests: number
+  /** See `requests`. */
   readonly failures: number
   /** Requests it has now. */
   readonly active: number
+  /** Connections that are open or being opened. */
   readonly connections: number
+  /** Requests that it could be given without opening another one. */
   readonly idle: number
   /** How often it was ejected without a long good time in between. */
   readonly ejections: number

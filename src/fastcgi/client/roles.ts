@@ -54,6 +54,7 @@ function variablesOf(headers: HeaderList): Record<ByteString, ByteString> {
 /** Of the request for the file: all of it, as it is, whatever part or form the client would like of what is made of it. */
 const PARTIAL = ['range', 'if-range', 'if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since', 'accept-encoding']
 
+/** Which files are filtered. */
 export interface FilterOptions {
   /** Ends of paths that are filtered, `.html`; the others are answered without. Default: all. */
   readonly extensions?: readonly ByteString[]

@@ -13,6 +13,7 @@ import { ProtocolStatus, Type, readEndRequest } from '../record.ts'
 import type { Role } from '../record.ts'
 import { stdinEnd } from './stdin.ts'
 
+/** How a host is asked whether it is well. */
 export interface CheckOptions {
   /** SCRIPT_NAME and REQUEST_URI of the request. Default `/ping`, which php-fpm answers itself with `ping.path = /ping`. */
   readonly path?: ByteString
@@ -26,6 +27,7 @@ export interface CheckOptions {
   readonly timeout?: number
   /** Checks in a row that bring a host back (default 2) and that eject it (default 3). */
   readonly rise?: number
+  /** See `rise`. */
   readonly fall?: number
 }
 

@@ -8,6 +8,7 @@ import { configError, wholeNumber } from './options.ts'
 import type { UpstreamOptions } from './options.ts'
 import { formatAddress, parseTarget } from './connect.ts'
 
+/** How often DNS is asked, and whom. */
 export interface ResolveOptions {
   /** Milliseconds between two times. Default 30,000. */
   readonly interval?: number

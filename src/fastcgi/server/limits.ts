@@ -2,6 +2,7 @@
 
 import { GatewayError } from '../../core/index.ts'
 
+/** What one web server may ask of the door, in bytes, counts and milliseconds. */
 export interface FastCgiServerLimits {
   /** Connections at a time, told as FCGI_MAX_CONNS; more are closed at once. Default 1024. */
   readonly connections: number

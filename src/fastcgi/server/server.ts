@@ -13,6 +13,7 @@ import type { FastCgiServerLimits } from './limits.ts'
 import { Cast } from './roles.ts'
 import type { FastCgiRoles } from './roles.ts'
 
+/** Where the door listens, whom it lets in, and what it believes. */
 export interface FastCgiServerOptions {
   /**
    * Default: the listening socket that this process was started with. That is its standard input, as web servers, spawn-fcgi and our
@@ -38,6 +39,7 @@ export interface FastCgiServerOptions {
    * REQUEST_BODY_FILE, SCRIPT_FILENAME and UWSGI_*.
    */
   readonly trusted?: readonly string[]
+  /** In place of the defaults, one by one. */
   readonly limits?: Partial<FastCgiServerLimits>
   /** Default: warnings and errors go to standard error, a line each. */
   readonly log?: Log
@@ -46,6 +48,7 @@ export interface FastCgiServerOptions {
 /** Milliseconds that `close` waits for requests that run, unless told otherwise. */
 const GRACE = 10_000
 
+/** A door that web servers send FastCGI requests to. */
 export interface FastCgiServer extends Server {
   /** Requests that come from now on get these. */
   swap(roles: Application | FastCgiRoles): void
