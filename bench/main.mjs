@@ -32,9 +32,9 @@ const options = {
 const help = `npm run bench -- WORKLOAD [options]
 
 ${Object.entries(workloads)
-  .map(([name, { about }]) => `  ${name.padEnd(14)}${about}`)
+  .map(([name, { about }]) => `  ${name.padEnd(16)}${about}`)
   .join('\n')}
-  all           every one of them
+  all             every one of them
 
   --rounds N       rounds of each server (7)
   --seconds S      whole seconds of a round (2); one round before them is not counted
