@@ -1,5 +1,6 @@
 // What a configuration file may say. Written by `node scripts/config-docs.mjs` from the schema (schema.ts and kinds/); not by hand.
 
+/** What a configuration file holds. */
 export interface Config {
   /** For editors. */
   readonly $schema?: string
@@ -76,6 +77,7 @@ export interface Config {
   readonly pidFile?: string
 }
 
+/** What a name under `applications` stands for. */
 export type Application =
   | FolderApplication
   | StaticApplication
@@ -86,6 +88,7 @@ export type Application =
   | FcgiProgramApplication
   | FastcgiApplication
 
+/** Where the server listens, and what is spoken there. */
 export interface Listener {
   /** `HOST:PORT`, `PORT` (on 127.0.0.1), `:PORT` (every address) or `unix:/path`. */
   readonly listen: string
@@ -101,6 +104,7 @@ export interface Listener {
   readonly allow?: readonly string[]
 }
 
+/** The certificates of a listener, and what it speaks with them. */
 export interface Tls {
   /** A PEM file: the certificate, then those that lead to its root. */
   readonly cert: string
@@ -122,6 +126,7 @@ export interface Tls {
   readonly watchInterval?: Duration
 }
 
+/** Text; or `{ file }`, what that file holds without the line break at its end; or `{ env }`, a variable of Viaduct's own environment. */
 export type Secret =
   | string
   | {
@@ -131,6 +136,7 @@ export type Secret =
       readonly env: string
     }
 
+/** A certificate for some names. */
 export interface Certificate {
   /** A PEM file: the certificate, then those that lead to its root. */
   readonly cert: string
@@ -142,8 +148,10 @@ export interface Certificate {
   readonly names?: readonly string[]
 }
 
+/** A number of seconds, or text with a unit: `30`, `"500ms"`, `"30s"`, `"5m"`, `"1h"`. */
 export type Duration = number | string
 
+/** A folder as `viaduct serve FOLDER` serves it: files, `*.php`, `cgi-bin/` and `*.cgi`, `*.fcgi`, with `index.php` as front controller, and the Python and JavaScript applications in it. */
 export interface FolderApplication {
   readonly kind: 'folder'
   /** The folder. */
@@ -340,8 +348,10 @@ export interface FolderApplication {
   readonly sendfile?: readonly string[]
 }
 
+/** A number of bytes, or text with a unit, in powers of 1024: `4096`, `"64K"`, `"8M"`, `"1G"`. */
 export type Size = number | string
 
+/** Files: types, ETag, ranges, precompressed forms (`.br`, `.gz`). Dotfiles and sources of programs are never sent. */
 export interface StaticApplication {
   readonly kind: 'static'
   /** The folder. */
@@ -354,6 +364,7 @@ export interface StaticApplication {
   readonly sendfile?: readonly string[]
 }
 
+/** PHP scripts of a folder, run by a pool of php-cgi workers, or by an embedded PHP. Other files of the folder are not sent: a `static` application beside it does that. */
 export interface PhpApplication {
   readonly kind: 'php'
   /** The folder of the scripts: DOCUMENT_ROOT. */
@@ -405,6 +416,7 @@ export interface PhpApplication {
   readonly sendfile?: readonly string[]
 }
 
+/** A Python application, run by a pool of workers (PEP 3333): Flask, Django's manage.py, or any callable. It answers every path that comes to it, and no file of its folder is sent. */
 export interface WsgiApplication {
   readonly kind: 'wsgi'
   /** The folder of the application: working folder of the workers, and first on `sys.path`. */
@@ -467,6 +479,7 @@ export interface WsgiApplication {
   readonly sendfile?: readonly string[]
 }
 
+/** A JavaScript file whose default export is an express, koa, fastify or hono app, a Node listener, a fetch handler or an Application, run in the process that serves. WebSockets reach it. */
 export interface NodeApplication {
   readonly kind: 'node'
   /** The file. It must not listen itself. */
@@ -477,6 +490,7 @@ export interface NodeApplication {
   readonly sendfile?: readonly string[]
 }
 
+/** CGI programs: one (`script`), or every one of a folder (`root`). What follows a program in the path is PATH_INFO. */
 export interface CgiApplication {
   readonly kind: 'cgi'
   /** A folder of programs: every file of it with the execute bit is one. */
@@ -534,6 +548,7 @@ export interface CgiApplication {
   readonly sendfile?: readonly string[]
 }
 
+/** A FastCGI program (C on libfcgi, Perl, Python, TypeScript) in processes that Viaduct starts and looks after. It answers every path that comes to it. */
 export interface FcgiProgramApplication {
   readonly kind: 'fcgi-program'
   /** The program: a path, or a name on PATH. */
@@ -592,6 +607,7 @@ export interface FcgiProgramApplication {
   readonly sendfile?: readonly string[]
 }
 
+/** A FastCGI application that runs already: php-fpm, or any other. Connections are kept, bounded and reused. */
 export interface FastcgiApplication {
   readonly kind: 'fastcgi'
   /** Where it listens: an address such as "127.0.0.1:9000", "unix:/run/app.sock", "fastcgis://php:9001" or "fastcgi+srv://_fcgi._tcp.example.org". */
@@ -750,6 +766,7 @@ export interface FastcgiApplication {
   readonly sendfile?: readonly string[]
 }
 
+/** Some hosts and what answers there. */
 export interface Site {
   /** Names, without port; `*.example.org` is every name below it. Without it: every host that no other site has. */
   readonly hosts?: readonly string[]
@@ -757,6 +774,7 @@ export interface Site {
   readonly routes: readonly Route[]
 }
 
+/** Which requests, and what becomes of them. Without an answer of its own it changes them for the routes after it. */
 export interface Route {
   /** Which paths; one or several. `/about`: this one. `/blog/*`: that folder and all below it. `:name`: one segment. `*` in a segment: any letters. `*.php`: names that end so, in every folder. Default: every path. */
   readonly path?: string | readonly string[]
