@@ -415,6 +415,7 @@ describe.skipIf(!has('python3'))('a pool', () => {
     ['a mistake in what it imports', 'broken_deep.py', /ModuleNotFoundError: .*broken_import\.py:3\)/],
     ['nothing callable', 'broken_none.py', /broken_none\.py has no callable application, app, create_app or make_app/],
     ['an exit', 'broken_exit.py', /SystemExit: 7/],
+    ['an application of another kind', 'broken_asgi.py', /broken_asgi\.py:app is an ASGI application, and this is WSGI/],
   ])('says clearly what is wrong with %s', async (_, file, message) => {
     const { wsgiPool } = await import('./index.ts')
     const lines: string[] = []
@@ -422,7 +423,11 @@ describe.skipIf(!has('python3'))('a pool', () => {
     const pool = wsgiPool({ app: fixture(file), python: PYTHON, workers: 2, log: { debug: line, info: line, warn: line, error: line } })
     await expect(pool.ready()).rejects.toThrow(message)
     await pool.close(0)
-    if (!file.includes('none')) expect(lines.join('\n')).toContain('Traceback')
+    const said = lines.join('\n')
+    expect(said.includes('Traceback')).toBe(/import|deep|exit/.test(file))
+    if (file.includes('syntax')) expect(said).toMatch(/File ".*broken_syntax\.py", line 2\n/)
+    // What led to the application's own lines is no news.
+    expect(said).not.toMatch(/worker\.py|importlib/)
   })
 
   test.each([

@@ -37,6 +37,7 @@ GRANT = 65536  # bytes read of a request body before more is asked for
 PIECE = 65536  # bytes of one block
 RECEIVE = 65536  # beyond 128 KiB malloc maps and unmaps memory for each read
 HEAD_LIMIT = 65535
+CO_COROUTINE = 0x80  # inspect's; importing that takes longer than all else here
 GIVE_BACK = 40  # a real-time signal that no library uses
 
 # What the thread is doing when the signal comes: only in the first two may the handler use the connection.
@@ -769,12 +770,22 @@ def place_of(error, folder):
     if isinstance(error, SyntaxError) and error.filename:
         return "%s:%s" % (error.filename, error.lineno)
     places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    outside = (os.path.abspath(__file__), importlib.__file__)
-    places = [place for place in places if place[0] not in outside and not place[0].startswith("<frozen ")]
+    places = [place for place in places if not is_outside(place[0])]
     own = [place for place in places if place[0].startswith(folder + os.sep)]
     for path, line in (own or places)[-1:]:
         return "%s:%s" % (path, line)
     return folder
+
+
+def own_part(trace):
+    """Without what led to it: our own frames and those of import."""
+    while trace is not None and is_outside(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace
+
+
+def is_outside(path):
+    return path in (os.path.abspath(__file__), importlib.__file__) or path.startswith("<frozen ")
 
 
 def package_of(path):
@@ -813,6 +824,12 @@ def find(module, where):
         if callable(factory):
             return made(factory(), where, name), name + "()"
     raise Unfit("%s has no callable application, app, create_app or make_app; name another as module:callable" % where)
+
+
+def is_asgi(application):
+    """A coroutine function, or an object that is called as one: FastAPI, Starlette, Quart."""
+    codes = [getattr(each, "__code__", None) for each in (application, getattr(type(application), "__call__", None))]
+    return any(code is not None and code.co_flags & CO_COROUTINE for code in codes)
 
 
 def made(application, where, name):
@@ -869,13 +886,15 @@ def load(settings):
 def load_or_tell(connection, settings):
     """The application and what it is called; None when the front was told why there is none."""
     try:
-        return load(settings)
+        application, loaded = load(settings)
+        if is_asgi(application):
+            raise Unfit("%s is an ASGI application, and this is WSGI (PEP 3333); wrap it (a2wsgi.ASGIMiddleware does)" % loaded)
+        return application, loaded
     except BaseException as error:
         if isinstance(error, Unfit):
             reason = str(error)
         else:
-            trace = error.__traceback__
-            traceback.print_exception(type(error), error, trace.tb_next if trace is not None else None)
+            traceback.print_exception(type(error), error, own_part(error.__traceback__))
             reason = "%s (%s)" % (last_line(error), place_of(error, settings["folder"]))
         connection.send_text(UNFIT, reason)
         return None
