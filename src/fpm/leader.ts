@@ -3,7 +3,8 @@
 // A leader forks, so that its children share one opcache. Held still, because then a child that dies stays as it died until somebody
 // asks: how it ended can be read, and no other takes its place before the manager wants one. Children that were never connected to
 // are parked: they wait in accept(2), have done nothing, and cost next to nothing. A few more of them than the pool may use make it
-// possible to let the leader go on when nobody is at work: whoever dies meanwhile is waited for by the leader, and nobody learns how.
+// possible to let the leader go on when nobody is at work. When it must fork while somebody is, its children are held still meanwhile:
+// whoever dies while the leader runs is waited for by it, and nobody learns how; and who is held still does not crash.
 
 import { mkdtempSync, linkSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -37,9 +38,14 @@ const PRIME = Buffer.from([1, 5, 0, 0, 0, 0, 0, 0])
 const FORK_TIME = 20_000
 /** So long this process does nothing else while a few are forked, in milliseconds, and between two looks. It takes about one. */
 const STANDSTILL = 20
+/** Milliseconds for which children are held still at most, and to come to that: one that waits for a disk, or writes a core file, is late. */
+const HELD_TIME = 1000
+const HOLD_TIME = 500
 const GLANCE = 0.3
 /** Milliseconds after which a connection that nobody has accepted is a sign that nobody can. */
 const ACCEPT_TIME = 50
+/** Ends that are remembered. */
+const ENDINGS = 1024
 /** Milliseconds that a process whose connection broke has to be seen as dead. */
 const DEATH_TIME = 250
 
@@ -55,7 +61,7 @@ export class Leader implements Crew {
   readonly #options: LeaderOptions
   readonly #process: Launched
   readonly #folder: string
-  /** Inodes of the children's ends of the connections made so far that are still open. */
+  /** Inodes of the children's ends of the connections made so far, until a child has closed its own: it may hold it long after we did. */
   readonly #accepted = new Set<string>()
   /** Everything that looks for who gained what happens one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
@@ -116,6 +122,8 @@ export class Leader implements Crew {
 
   async #hire(timeout: number): Promise<Hand> {
     const deadline = performance.now() + timeout
+    // Only who is counted still has a connection: what is forgotten too late would have us fork too early, and no more.
+    this.#open()
     if (this.#alive() <= this.#accepted.size) await this.#forked()
     const socket = openSocket({ path: this.#path('socket') })
     const failed = new Promise<never>((_, reject) => {
@@ -129,7 +137,6 @@ export class Leader implements Crew {
       this.#accepted.add(inode)
       this.#endings.delete(pid)
       socket.removeAllListeners('error').removeAllListeners('close')
-      socket.once('close', () => this.#accepted.delete(inode))
       return { socket, pid, crew: this, holds: () => descriptorsOf(pid).includes(`socket:[${inode}]`) }
     } catch (error) {
       socket.on('error', () => {})
@@ -167,17 +174,25 @@ export class Leader implements Crew {
   /** The child's end of a connection carries the listener's first name in /proc/net/unix, and an inode once it is accepted. */
   #newest(): { inode: string; pid: number } | undefined {
     const inodes = new Set<string>()
-    const name = ` ${this.#path('first')}`
-    for (const line of readFileSync('/proc/net/unix', 'latin1').split('\n')) {
-      if (!line.endsWith(name)) continue
-      const [, , , , , state, inode] = line.split(/ +/)
-      if (state === '03' && inode !== undefined && inode !== '0' && !this.#accepted.has(inode)) inodes.add(`socket:[${inode}]`)
-    }
+    for (const inode of this.#open()) if (!this.#accepted.has(inode)) inodes.add(`socket:[${inode}]`)
     if (inodes.size === 0) return undefined
     for (const pid of childrenOf(this.pid)) {
       for (const link of descriptorsOf(pid)) if (inodes.has(link)) return { inode: link.slice(8, -1), pid }
     }
     return undefined
+  }
+
+  /** Inodes of the children's ends that are open now; what is remembered of the others is forgotten. */
+  #open(): Set<string> {
+    const open = new Set<string>()
+    const name = ` ${this.#path('first')}`
+    for (const line of readFileSync('/proc/net/unix', 'latin1').split('\n')) {
+      if (!line.endsWith(name)) continue
+      const [, , , , , state, inode] = line.split(/ +/)
+      if (state === '03' && inode !== undefined && inode !== '0') open.add(inode)
+    }
+    for (const inode of this.#accepted) if (!open.has(inode)) this.#accepted.delete(inode)
+    return open
   }
 
   // ---- forks
@@ -194,23 +209,48 @@ export class Leader implements Crew {
 
   /** Lets it fork what is missing, and holds it still again. Those that have ended are gone then: their end must have been read. */
   async #forked(): Promise<void> {
-    const deadline = performance.now() + FORK_TIME
-    if (this.#endings.size > this.#options.children) this.#endings.clear()
-    for (const pid of childrenOf(this.pid)) {
-      const stat = processStat(pid)
-      if (stat?.state === 'Z') this.#endings.set(pid, readWaitStatus(stat.waitStatus))
-    }
+    const held = await this.#hold()
+    this.#remember()
     this.#signal('SIGCONT')
-    // Nobody gets a request meanwhile, so nobody can die of one. At the start there is nobody yet.
-    const still = this.#accepted.size === 0 ? 0 : performance.now() + STANDSTILL
-    while (this.#missing() > 0 && performance.now() < still) Atomics.wait(clock, 0, 0, GLANCE)
-    while (this.exit === undefined && this.#missing() > 0 && performance.now() < deadline) {
+    const begun = performance.now()
+    const free = (): void => {
+      for (const pid of held.splice(0)) this.kill(pid, 'SIGCONT')
+    }
+    while (this.#missing() > 0 && performance.now() < begun + STANDSTILL) Atomics.wait(clock, 0, 0, GLANCE)
+    while (this.exit === undefined && this.#missing() > 0 && performance.now() < begun + FORK_TIME) {
+      if (performance.now() > begun + HELD_TIME) free()
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
     this.#signal('SIGSTOP')
     // The signal is there; until it is acted upon the leader still asks for the dead.
     const stopping = performance.now() + STANDSTILL
     while (this.exit === undefined && !this.#stopped() && performance.now() < stopping) Atomics.wait(clock, 0, 0, GLANCE)
+    free()
+  }
+
+  /** Children who have a connection may crash at any time, so they are stopped; who was stopped by somebody else stays as it is. */
+  async #hold(): Promise<number[]> {
+    if (this.#accepted.size === 0) return []
+    const held = childrenOf(this.pid).filter((pid) => !/[TtZ]/.test(processStat(pid)?.state ?? 'Z'))
+    for (const pid of held) this.kill(pid, 'SIGSTOP')
+    const begun = performance.now()
+    const moving = (): boolean => held.some((pid) => !/[TtZ]/.test(processStat(pid)?.state ?? 'Z'))
+    while (moving() && performance.now() < begun + STANDSTILL) Atomics.wait(clock, 0, 0, GLANCE)
+    while (moving() && performance.now() < begun + HOLD_TIME) await new Promise((resolve) => setTimeout(resolve, 1))
+    return held
+  }
+
+  /** How those ended that are dead now, until somebody asks. */
+  #remember(): void {
+    for (const pid of childrenOf(this.pid)) {
+      const stat = processStat(pid)
+      if (stat?.state === 'Z') this.#endings.set(pid, readWaitStatus(stat.waitStatus))
+    }
+    // Nobody asks about some: the oldest are those.
+    for (const pid of this.#endings.keys()) {
+      if (this.#endings.size <= ENDINGS) break
+      this.#endings.delete(pid)
+    }
   }
 
   #stopped(): boolean {

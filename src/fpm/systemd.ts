@@ -9,6 +9,9 @@ const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 // An address that begins with @ is an abstract one.
 const SEND = `use Socket; my ($to, $text) = @ARGV; $to =~ s/^@/\\0/; socket(my $s, AF_UNIX, SOCK_DGRAM, 0) or exit 1; send($s, $text, 0, pack_sockaddr_un($to)) or exit 1;`
 
+/** Milliseconds for one message: who does not listen must not hold up those after it. */
+const SEND_TIME = 5000
+
 export interface Notifier {
   /** Sends `READY=1` and the like, lines in order. Resolves when it was sent, or cannot be. */
   send(...lines: readonly string[]): Promise<void>
@@ -36,7 +39,7 @@ export function openNotifier(env: NodeJS.ProcessEnv = process.env): Notifier | u
 
 function run(file: string, args: readonly string[], address: string): Promise<void> {
   return new Promise((resolve) => {
-    const child = spawn(file, args, { stdio: 'ignore', env: { NOTIFY_SOCKET: address } })
+    const child = spawn(file, args, { stdio: 'ignore', env: { NOTIFY_SOCKET: address }, timeout: SEND_TIME, killSignal: 'SIGKILL' })
     child.once('error', () => resolve())
     child.once('exit', () => resolve())
   })

@@ -37,6 +37,18 @@ describe.skipIf(!has('php-cgi'))('viaduct fpm under faults', () => {
     expect(processes.length).toBe(2)
   })
 
+  test('in a crash loop the end of each is told with its signal', async () => {
+    const die = '<?php usleep(random_int(0, 5000)); posix_kill(getmypid(), random_int(0, 1) ? 11 : 7); sleep(5);'
+    await using fpm = await Fpm.start('viaduct', { pool: 'pm = static\npm.max_children = 4', scripts: { 'die.php': die } })
+    let left = 120
+    const client = async (): Promise<void> => {
+      while (left-- > 0) expect((await fpm.ask('die.php')).whole).toBe(false)
+    }
+    await Promise.all(Array.from({ length: 8 }, client))
+    await fpm.said(/exited on signal (?:11 \(SIGSEGV|7 \(SIGBUS)/, 120)
+    expect(fpm.log).not.toContain('nobody can tell')
+  })
+
   test('an idle worker that is killed is replaced, and no request is lost', async () => {
     await using fpm = await start('pm = static\npm.max_children = 2')
     const victim = (await fpm.status()).processes[1]?.pid
