@@ -21,6 +21,8 @@ export class RecordDecoder {
   readonly #sink: RecordSink
   readonly #header = Buffer.alloc(HEADER_LENGTH)
   #headerLength = 0
+  /** Records whose header has been read: the number of the one that the sink hears of, from 1. */
+  opened = 0
   #type = 0
   #id = 0
   /** Bytes still to come of this record's content and of its padding. */
@@ -37,6 +39,11 @@ export class RecordDecoder {
   /** Whether no part of a record is waiting for the rest; outstanding padding does not count. */
   get atBoundary(): boolean {
     return this.#headerLength === 0 && this.#content === 0
+  }
+
+  /** Records of which anything has come. */
+  get begun(): number {
+    return this.opened + (this.#headerLength > 0 ? 1 : 0)
   }
 
   push(bytes: Buffer): void {
@@ -77,6 +84,7 @@ export class RecordDecoder {
     const id = (bytes[at + 2]! << 8) | bytes[at + 3]!
     const length = (bytes[at + 4]! << 8) | bytes[at + 5]!
     checkKind(type, id)
+    this.opened++
     this.#type = type
     this.#id = id
     this.#content = length

@@ -26,6 +26,8 @@ export class MuxSlot implements Lane {
   exchange: Exchange | undefined
   /** END_REQUEST of the running request, once it has come. */
   ended: EndRequest | undefined
+  /** The last record that had begun before the request was sent: what is cut in the middle may have been meant for another one. */
+  after = 0
   /** A request that was given up and whose END_REQUEST is still to come: the id is not free before. */
   #dead = false
   readonly #line: Line
@@ -84,6 +86,7 @@ export class MuxSlot implements Lane {
     }
     this.exchange = exchange
     this.ended = undefined
+    this.after = connection.begun
     this.#outgoing.write(call, this.id)
     if (connection.socket.errored !== null) exchange.taken = false
     if (this.#outgoing.running) {

@@ -69,6 +69,11 @@ export class MuxConnection {
     socket.on('close', () => this.#gone())
   }
 
+  /** Records of which anything has come: none of them can be about a request that is yet to be sent. */
+  get begun(): number {
+    return this.#decoder.begun
+  }
+
   /** Places nobody has, and nobody waits for. */
   get room(): number {
     return this.closed || this.retired ? 0 : this.#limit - this.active - this.reserved
@@ -130,7 +135,7 @@ export class MuxConnection {
   #makeDecoder(): RecordDecoder {
     const own = (id: number): MuxSlot | undefined => {
       const slot = this.#slots[id - 1]
-      if (slot?.expects === true) {
+      if (slot?.expects === true && this.#decoder.opened > slot.after) {
         this.#touched.add(slot)
         return slot
       }

@@ -417,14 +417,14 @@ describe('a peer that breaks the protocol', () => {
     const { body } = await ask({ hold: { bytes: 0, time: 0 } })
     if (!(body instanceof Channel)) throw new Error('not a stream')
     let length = 0
+    const take = (chunks: readonly Uint8Array[]): true => {
+      for (const chunk of chunks) length += chunk.length
+      // As the door does with what has left.
+      releaseBuffers(chunks)
+      if (length >= 40_000) rest.pass()
+      return true
+    }
     await new Promise<void>((resolve, reject) => {
-      const take = (chunks: readonly Uint8Array[]): true => {
-        for (const chunk of chunks) length += chunk.length
-        // As the door does with what has left.
-        releaseBuffers(chunks)
-        if (length >= 40_000) rest.pass()
-        return true
-      }
       body.pushTo({ write: (chunk) => take([chunk]), writeAll: take, end: resolve, fail: reject })
     })
     expect(length).toBe(40_003)

@@ -6,21 +6,20 @@ import { random } from '../../../test/random.ts'
 import { openSocket } from './socket.ts'
 
 let server: Server | undefined
-let ours: Socket | undefined
-let theirs: Socket | undefined
+const sockets: Socket[] = []
 
 afterEach(() => {
-  ours?.destroy()
-  theirs?.destroy()
+  for (const socket of sockets.splice(0)) socket.destroy()
   server?.close()
 })
 
 async function pair(): Promise<{ ours: Socket; theirs: Socket }> {
   server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
-  ours = openSocket({ host: '127.0.0.1', port: (server.address() as AddressInfo).port })
-  ;[theirs] = (await once(server, 'connection')) as [Socket]
+  const ours = openSocket({ host: '127.0.0.1', port: (server.address() as AddressInfo).port })
+  const [theirs] = (await once(server, 'connection')) as [Socket]
   theirs.setNoDelay(true)
+  sockets.push(ours, theirs)
   return { ours, theirs }
 }
 
@@ -79,5 +78,39 @@ describe('what a socket to an application has read', () => {
     ours.resume()
     await ended
     expect(text).toBe('the last words')
+  })
+
+  test('is there before the end that came with it, and a reset in the middle of it is told', async () => {
+    const { ours, theirs } = await pair()
+    const heard: string[] = []
+    ours.on('data', (chunk: Buffer) => heard.push(`${chunk.length}`))
+    ours.on('end', () => heard.push('end'))
+    ours.on('error', (error: NodeJS.ErrnoException) => heard.push(error.code!))
+    ours.on('close', () => heard.push('close'))
+    theirs.write(Buffer.alloc(10))
+    await expect.poll(() => heard).toEqual(['10'])
+    theirs.resetAndDestroy()
+    await expect.poll(() => heard).toEqual(['10', 'ECONNRESET', 'close'])
+    const second = await pair()
+    const told: string[] = []
+    second.ours.on('data', (chunk: Buffer) => told.push(`${chunk.length}`))
+    second.ours.on('end', () => told.push('end'))
+    second.theirs.end(Buffer.alloc(20))
+    await expect.poll(() => told).toEqual(['20', 'end'])
+  })
+
+  // From half of what one read takes, what was read is handed on where it is.
+  test.each([1, 4095, 4096, 32_767, 32_768, 32_769, 65_535, 65_536, 65_537])('of %i bytes is nobody else’s', async (size) => {
+    const { ours, theirs } = await pair()
+    const chunks: Buffer[] = []
+    ours.on('data', (chunk: Buffer) => chunks.push(chunk))
+    for (let i = 1; i <= 8; i++) {
+      theirs.write(Buffer.alloc(size, i))
+      await expect.poll(() => chunks.reduce((sum, each) => sum + each.length, 0), { interval: 1 }).toBe(i * size)
+    }
+    const whole = Buffer.concat(chunks)
+    for (let i = 0; i < 8; i++) expect(whole.subarray(i * size, (i + 1) * size).every((byte) => byte === i + 1)).toBe(true)
+    const large = chunks.filter((each) => each.buffer.byteLength !== Buffer.poolSize)
+    expect(new Set(large.map((each) => each.buffer)).size).toBe(large.length)
   })
 })
