@@ -42,6 +42,9 @@ function defaultOf(module: Readonly<Record<string, unknown>>): unknown {
   return typeof app === 'object' && app !== null && '__esModule' in app && 'default' in app ? app.default : app
 }
 
+/** PEP 3333 has its parameters by position, but everybody calls the first one this; no listener does. */
+const ENVIRON = /^(?:async\s+)?(?:function\b\s*\*?\s*[\w$]*\s*)?\(?\s*_?environ\s*[,)=]/
+
 function kindOf(app: unknown): AppKind | undefined {
   if (typeof app === 'object') {
     if (isNodeApplication(app)) return 'node'
@@ -51,6 +54,7 @@ function kindOf(app: unknown): AppKind | undefined {
   if (isBackend(app as Application)) return 'application'
   // express: a function that can listen.
   if ('listen' in app && typeof app.listen === 'function') return 'node'
+  if (ENVIRON.test(Function.prototype.toString.call(app))) return 'wsgi'
   return app.length >= 2 ? 'node' : 'application'
 }
 

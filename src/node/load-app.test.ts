@@ -60,8 +60,13 @@ describe('an app file', () => {
       `export const kind = 'rack'\nexport default () => {}`,
       'expected one of application, fetch, node, wsgi',
     ],
-    ['cannot be read by node', `export default (`, 'could not be loaded'],
-    ['throws', `throw new Error('at the start')`, 'could not be loaded'],
+    ['cannot be read by node', `const a = 1\nexport default ((`, 'could not be loaded: '],
+    ['throws', `\n\nthrow new Error('at the start')`, 'could not be loaded: at the start (FILE:3)'],
+    [
+      'imports what is not there',
+      `import 'no-such-package'`,
+      `could not be loaded: Cannot find package 'no-such-package' imported from FILE`,
+    ],
     [
       'listens by itself',
       `import { createServer } from 'node:http'\nconst s = createServer()\ns.listen(0)\ns.unref()\nexport default s`,
@@ -69,16 +74,24 @@ describe('an app file', () => {
     ],
     ['is a WSGI function where nobody runs those', `export const kind = 'wsgi'\nexport default () => {}`, 'is a WSGI function'],
   ])('that %s is refused', async (_, code, message) => {
-    await expect(loadApp(put(code), { log })).rejects.toMatchObject({ code: 'CONFIG', message: expect.stringContaining(message) as string })
+    const file = put(code)
+    const error = loadApp(file, { log })
+    await expect(error).rejects.toMatchObject({ code: 'CONFIG', message: expect.stringContaining(message.replace('FILE', file)) as string })
   })
 
-  test('hands a WSGI function to whoever runs those', async () => {
+  test.each([
+    `export const kind = 'wsgi'\nexport default function app() {}`,
+    `export default function app(environ, start_response) {}`,
+    `export default function* (environ, startResponse) {}`,
+    `export default async (environ, startResponse) => []`,
+    `const app = (environ) => []\nexport { app as default }`,
+  ])('hands a WSGI function to whoever runs those: %j', async (code) => {
     const seen: unknown[] = []
     const wsgi = (callable: unknown): (() => ReturnType<typeof text>) => {
       seen.push(callable)
       return () => text(200, 'wrapped')
     }
-    const application = await loadApp(put(`export const kind = 'wsgi'\nexport default function app() {}`), { log, wsgi })
+    const application = await loadApp(put(code), { log, wsgi })
     const server = serveMemory(application)
     expect((await server.request()).body.toString()).toBe('wrapped')
     expect(seen).toEqual([expect.any(Function)])

@@ -2,11 +2,12 @@
 
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { GatewayError, backend, isBackend } from '../core/index.ts'
+import { GatewayError, backend, describe, isBackend, poolsOf } from '../core/index.ts'
 import type { Application, Backend, GatewayResponse, Log } from '../core/index.ts'
 import { fromFetch, fromNode } from '../http/index.ts'
 import type { FetchHandler, NodeApplication } from '../http/index.ts'
 import { config, detect } from './detect.ts'
+import { placeOf } from './place.ts'
 import { guardUncaught, runAs } from './uncaught.ts'
 import type { Owner } from './uncaught.ts'
 
@@ -16,7 +17,7 @@ export interface LoadAppOptions {
   readonly log?: Log
   /** Which export is the app. Default `default`. */
   readonly export?: string
-  /** Makes an application of a function that takes `(environ, start_response)`, for files that say `export const kind = 'wsgi'`. */
+  /** Makes an application of a function that takes `(environ, start_response)`, or of what files call `export const kind = 'wsgi'`. */
   readonly wsgi?: (callable: unknown) => Application
 }
 
@@ -26,6 +27,7 @@ export interface LoadAppOptions {
  * - an object with a `fetch` function (hono), is called with a `Request`;
  * - a koa or fastify app, an `http.Server` that does not listen, a function with a `listen` (express), or one of two or more
  *   parameters is a Node listener;
+ * - a function whose first parameter is called `environ` is a WSGI callable, where somebody runs those;
  * - any other function is an Application of this library.
  *
  * `export const kind = 'application' | 'fetch' | 'node' | 'wsgi'` in the file overrides that: a bare function of a `Request` needs `'fetch'`.
@@ -49,6 +51,7 @@ export async function loadApp(file: string, options: LoadAppOptions = {}): Promi
         if (isBackend(application)) await application.close(grace)
         release()
       },
+      pools: () => poolsOf([application]),
     })
   } catch (error) {
     release()
@@ -71,7 +74,8 @@ async function load(path: string, owner: Owner): Promise<Record<string, unknown>
   try {
     return (await runAs(owner, () => import(pathToFileURL(path).href))) as Record<string, unknown>
   } catch (error) {
-    throw config(`${path} could not be loaded`, error)
+    const place = await placeOf(error, path)
+    throw config(`${path} could not be loaded: ${describe(error)}${place === undefined ? '' : ` (${place})`}`, error)
   }
 }
 
@@ -83,7 +87,11 @@ function owned(application: Application, owner: Owner): Application {
       runAs({ ...owner, fail: reject }, () => void Promise.resolve(application(request)).then(done, reject))
     })
   if (!isBackend(application)) return call
-  return backend(call, { ready: () => application.ready(), close: (grace) => application.close(grace) })
+  return backend(call, {
+    ready: () => application.ready(),
+    close: (grace) => application.close(grace),
+    pools: () => poolsOf([application]),
+  })
 }
 
 /** The commonest mistake has a name. */
@@ -99,7 +107,11 @@ function checked(application: Application, path: string): Application {
     return response
   }
   if (!isBackend(application)) return call
-  return backend(call, { ready: () => application.ready(), close: (grace) => application.close(grace) })
+  return backend(call, {
+    ready: () => application.ready(),
+    close: (grace) => application.close(grace),
+    pools: () => poolsOf([application]),
+  })
 }
 
 const standardError: Log = {
