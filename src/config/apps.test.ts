@@ -239,6 +239,20 @@ describe('a folder with JavaScript in it', () => {
     expect((await ask(site, '/at'))[0]).toBe(301)
   })
 
+  test('tells in the table what else in the folder is not run', async () => {
+    put('two/app.py', APP)
+    put('two/app.mjs', NODE)
+    put('two/index.php', '<?php')
+    put('one/app.mjs', NODE)
+    put('one/app.js', 'document.title = 1')
+    expect(await found()).toEqual([
+      'node /one',
+      'wsgi /two',
+      '/two/app.mjs: not run: app.py beside it is the application',
+      '/two/index.php: not run: app.py beside it is the application',
+    ])
+  })
+
   test('does not send the source of one that came later, and says what to do', async () => {
     const site = await build()
     put('at/app.mjs', NODE)
@@ -298,6 +312,8 @@ describe('a folder with FastCGI programs', () => {
       expect.objectContaining({ path: '/c.fcgi', missing: { what: 'the execute bit of /c.fcgi', command: `chmod +x ${folder}/c.fcgi` } }),
     ])
     expect(settings.cgi.start).toBe(false)
+    // What cannot be started is not: its page says what is missing, and no reload is refused for it.
+    expect(settings.started).toEqual(['/a.fcgi'])
   })
 
   test('explains where the interpreter is missing, and refuses what is not executable', async () => {

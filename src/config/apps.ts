@@ -9,12 +9,14 @@ import type { ByteString } from '../core/index.ts'
 import type { WsgiDescription } from '../wsgi/index.ts'
 
 /** `folder`: under the root, without a slash at the end; empty for the root itself. */
-export type FoundApp = { readonly folder: ByteString } & (
-  | { readonly kind: 'wsgi'; readonly name: string; readonly wsgi: WsgiDescription }
-  | { readonly kind: 'node'; readonly name: string }
-  /** A file that is named like an application and is none. */
-  | { readonly kind: 'none'; readonly name: string; readonly why: string }
-)
+export type FoundApp = { readonly folder: ByteString } &
+  /** `beside`: what else in the folder looks like an application or a page, and is not run. */
+  (
+    | { readonly kind: 'wsgi'; readonly name: string; readonly beside: readonly string[]; readonly wsgi: WsgiDescription }
+    | { readonly kind: 'node'; readonly name: string; readonly beside: readonly string[] }
+    /** A file that is named like an application and is none. */
+    | { readonly kind: 'none'; readonly name: string; readonly why: string }
+  )
 
 /** In this order. */
 const NODE_FILES: readonly string[] = ['app.mjs', 'app.js']
@@ -38,15 +40,19 @@ export async function applicationIn(
 ): Promise<FoundApp | undefined> {
   const real = root + folder
   const python = WSGI_FILES.filter((name) => names.has(name))
+  const node: string[] = []
+  for (const name of NODE_FILES)
+    if (names.has(name) && (await isNodeApp(real, name, (each) => Promise.resolve(names.has(each))))) node.push(name)
+  const pages = names.has('index.php') ? ['index.php'] : []
   // A name that is no UTF-8 cannot be told to Python's import.
   if (python.length > 0 && toByteString(fromByteString(real)) === real) {
     const wsgi = await describeWsgi(fromByteString(real) || '/', path)
     const name = wsgi?.file.slice(wsgi.file.lastIndexOf('/') + 1)
     // Also a link has such a name, and may lead anywhere.
-    if (wsgi !== undefined && name !== undefined && names.has(name)) return { folder, kind: 'wsgi', name, wsgi }
+    if (wsgi !== undefined && name !== undefined && names.has(name))
+      return { folder, kind: 'wsgi', name, wsgi, beside: [...node, ...pages] }
   }
-  for (const name of NODE_FILES)
-    if (names.has(name) && (await isNodeApp(real, name, (each) => Promise.resolve(names.has(each))))) return { folder, kind: 'node', name }
+  if (node[0] !== undefined) return { folder, kind: 'node', name: node[0], beside: [...node.slice(1), ...pages] }
   if (python[0] !== undefined) {
     const why = NOT_WSGI[python[0]] ?? 'not run: it has none of application, app, create_app, make_app'
     return { folder, kind: 'none', name: python[0], why }

@@ -145,7 +145,7 @@ function checkTemplate(text: string, used: readonly string[], known: readonly st
 function checkPlaceholders(used: readonly string[], known: readonly string[], at: Path, tell: Tell): void {
   for (const name of used) {
     if (!known.includes(name))
-      tell(mistake(at, `placeholders that have a value here (${known.join(', ')})`, `{${name}}`, nearest(name, known)))
+      tell(mistake(at, `placeholders that have a value here (${[...new Set(known)].join(', ')})`, `{${name}}`, nearest(name, known)))
   }
 }
 

@@ -121,16 +121,36 @@ class Checker {
       } else if (this.#valid(at)) {
         const made = await this.#application(name, pathText(at), settings)
         if (made !== undefined) out[name] = made
-      }
+      } else await this.#rest(name, at, settings)
     }
     return out
   }
 
-  async #application(name: string, at: string, settings: Config['applications'][string]): Promise<ApplicationPlan | undefined> {
+  /** What is left of an application without what the schema told of, as far as that alone means something: for more mistakes. */
+  async #rest(name: string, at: Path, settings: unknown): Promise<void> {
+    if (typeof settings !== 'object' || settings === null) return
+    const rest = Object.fromEntries(Object.entries(settings).filter(([member]) => this.#valid([...at, member])))
+    const issues = kindNamed(String(rest['kind']))?.schema().safeParse(rest).error?.issues ?? []
+    if (rest['kind'] === undefined || issues.some((issue) => issue.code !== 'unrecognized_keys')) return
+    // Of a member that is there: others may only seem to be missing.
+    const places = Object.keys(rest).map((member) => pathText([...at, member]))
+    const isIts = (place: string): boolean =>
+      places.some((each) => place === each || place.startsWith(`${each}.`) || place.startsWith(`${each}[`))
+    await this.#application(name, pathText(at), rest as Config['applications'][string], (problem) => {
+      if (isIts(problem.at)) this.#tell(problem)
+    })
+  }
+
+  async #application(
+    name: string,
+    at: string,
+    settings: Config['applications'][string],
+    report: (problem: Problem) => void = this.#tell,
+  ): Promise<ApplicationPlan | undefined> {
     let told = 0
     const tell = (problem: Problem): void => {
       told++
-      this.#tell(problem)
+      report(problem)
     }
     const { folder, path = process.env['PATH'] ?? DEFAULT_PATH } = this.#options
     const scope = describeScope({ name, at, folder, path }, tell)
@@ -141,7 +161,7 @@ class Checker {
       return { kind: settings.kind, plan, entries, sendfile: roots }
     } catch (error) {
       // A folder that is not there was told already; what is left is what only the kind itself could find.
-      if (told === 0) this.#tell({ at, message: describe(error) })
+      if (told === 0) report({ at, message: describe(error) })
       if (!(error instanceof GatewayError)) throw error
       return undefined
     }

@@ -119,6 +119,7 @@ export async function describeFolder(folder: string, options: DescribeOptions = 
   const fcgi = describeFcgi(options.fcgi ?? {}, path, elastic(), options.problem ?? (() => {}))
   const { workers, phpCgi } = options
   const given = { ...options.php, ...(workers !== undefined && { workers }), ...(phpCgi !== undefined && { program: phpCgi }) }
+  const programs = await programEntries(root, contents, path, fcgi)
   const shownRoot = fromByteString(root.path) || '/'
   const php = await describePhp(given, path, shownRoot, contents.php)
   return {
@@ -127,7 +128,7 @@ export async function describeFolder(folder: string, options: DescribeOptions = 
       ...(mounted.all ? [] : [{ path: '/', kind: 'static', ...(contents.partial && { note: PARTIAL }) }]),
       ...mounted.entries,
       ...phpEntries(php, contents),
-      ...(await programEntries(root, contents, path, fcgi)),
+      ...programs.entries,
     ],
     mounts: mounted.mounts,
     settings: {
@@ -138,10 +139,7 @@ export async function describeFolder(folder: string, options: DescribeOptions = 
         contents.programs.some((program) => program.executable && !program.path.endsWith('.fcgi')),
       ),
       fcgi,
-      started: contents.programs
-        .filter((program) => program.executable && program.path.endsWith('.fcgi'))
-        .map((program) => program.path)
-        .slice(0, STARTED),
+      started: programs.staying.slice(0, STARTED),
       extensions: EXTENSIONS,
       index: options.index ?? ['index.html', 'index.php'],
       symlinks: options.symlinks ?? false,
@@ -163,8 +161,11 @@ function describeApps(
   const entries: PlanEntry[] = []
   for (const app of apps) {
     const shown = `${fromByteString(app.folder)}/`
-    if (app.kind === 'none') entries.push({ path: shown + app.name, kind: 'file', note: app.why })
-    else if (app.kind === 'node') {
+    if (app.kind === 'none') {
+      entries.push({ path: shown + app.name, kind: 'file', note: app.why })
+      continue
+    }
+    if (app.kind === 'node') {
       mounts.push({ path: app.folder, kind: 'node', plan: { file: `${fromByteString(root.path + app.folder)}/${app.name}` } })
       entries.push(nodeEntry(shown, app.name))
     } else {
@@ -177,6 +178,8 @@ function describeApps(
       mounts.push({ path: app.folder, kind: 'wsgi', plan, now: mounts.length < STARTED })
       entries.push(wsgiEntry(shown, app.name, plan, place))
     }
+    for (const name of app.beside)
+      entries.push({ path: shown + name, kind: 'file', note: `not run: ${app.name} beside it is the application` })
   }
   return { mounts, entries, all: mounts.some((mount) => mount.path === '') }
 }
@@ -187,11 +190,17 @@ function phpEntries({ plan, version }: { plan: PhpPlan; version?: string }, cont
   return shown ? [phpEntry('*.php', plan, version ?? '')] : []
 }
 
-/** A line for each place with programs, and one for each thing that is missing for one of them. */
-async function programEntries(root: Root, contents: Contents, path: string, fcgi: FcgiPlan): Promise<PlanEntry[]> {
+/** A line for each place with programs, and one for each thing that is missing for one of them; and the FastCGI programs that can be started. */
+async function programEntries(
+  root: Root,
+  contents: Contents,
+  path: string,
+  fcgi: FcgiPlan,
+): Promise<{ entries: PlanEntry[]; staying: ByteString[] }> {
   const places = new Map<string, Set<string>>()
   const lacking: PlanEntry[] = []
-  const staying: PlanEntry[] = []
+  const pools: PlanEntry[] = []
+  const staying: ByteString[] = []
   for (const program of contents.programs) {
     const shown = fromByteString(program.path)
     const kind = program.path.endsWith('.fcgi') ? 'fcgi' : 'cgi'
@@ -204,7 +213,8 @@ async function programEntries(root: Root, contents: Contents, path: string, fcgi
     } else if (interpreter !== undefined && interpreter.file === undefined) {
       lacking.push({ path: shown, kind, interpreter: interpreter.name, missing: missing(interpreter.name, path) })
     } else if (kind === 'fcgi') {
-      staying.push({ path: shown, kind, interpreter: interpreter?.name ?? 'program', ...countWorkers(fcgi.workers) })
+      pools.push({ path: shown, kind, interpreter: interpreter?.name ?? 'program', ...countWorkers(fcgi.workers) })
+      staying.push(program.path)
     } else {
       const at = shown.lastIndexOf('/cgi-bin/')
       const place = at === -1 ? '*.cgi' : shown.slice(0, at + '/cgi-bin/'.length)
@@ -213,5 +223,5 @@ async function programEntries(root: Root, contents: Contents, path: string, fcgi
     }
   }
   const found = [...places].map(([place, names]): PlanEntry => ({ path: place, kind: 'cgi', interpreter: [...names].sort().join(', ') }))
-  return [...found, ...staying, ...lacking]
+  return { entries: [...found, ...pools, ...lacking], staying }
 }

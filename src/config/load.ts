@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, extname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { GatewayError, describe } from '../core/index.ts'
+import { placeOf } from '../node/index.ts'
 import { checkConfig } from './check.ts'
 import { parseJson } from './json.ts'
 import { report } from './problems.ts'
@@ -117,7 +118,8 @@ async function imported(file: string, load: () => Promise<unknown>): Promise<unk
     if (error instanceof ConfigError) throw error
     const missing = /Cannot find (?:package|module) 'viaduct/.test(describe(error))
     const remedy = missing ? '; install viaduct in that folder (npm install viaduct), or export the object without defineConfig' : ''
-    throw broken(file, `it cannot be loaded: ${describe(error)}${remedy}`)
+    const place = missing ? undefined : await placeOf(error, file)
+    throw broken(file, `it cannot be loaded: ${describe(error)}${place === undefined ? '' : ` (${place})`}${remedy}`)
   }
 }
 

@@ -93,6 +93,32 @@ test('twenty mistakes are told together', async () => {
   ])
 })
 
+test('what is wrong with one setting hides nothing that is wrong with others of the same application', async () => {
+  const told = await mistakes({
+    applications: {
+      shop: { kind: 'wsgi', root: 'nowhere', workers: 'lots', sendfile: ['none'], env: { TOKEN: { file: 'none' } } },
+      count: { kind: 'fcgi-program', command: './none', maxRequests: -1 },
+      // Without the folder that is no text there is nothing to look at, and neither "root" nor "script" is not what is wrong.
+      old: { kind: 'cgi', root: 7, env: { TOKEN: { file: 'none' } } },
+      blog: { kind: 'php', root: 7, env: { TOKEN: { file: 'none' } } },
+    },
+    sites: [{ routes: [{ path: '/a/:id/:id', rewrite: '/{idd}', application: 'shop' }] }],
+  })
+  expect(told).toEqual([
+    `applications.shop.root: expected a folder, got ${folder}/nowhere: it does not exist`,
+    'applications.shop.workers: expected a number of processes, or { "policy", "max", ... }, got "lots"',
+    `applications.shop.sendfile[0]: expected a folder, got ${folder}/none: it does not exist`,
+    `applications.shop.env.TOKEN: expected a file that can be read, got ${folder}/none, which cannot be read`,
+    `applications.count.command: expected a file, got ${folder}/none: it does not exist`,
+    'applications.count.maxRequests: expected a whole number from 0, got -1',
+    'applications.old.root: expected the path of a folder, got 7',
+    `applications.old.env.TOKEN: expected a file that can be read, got ${folder}/none, which cannot be read`,
+    'applications.blog.root: expected the path of a folder, got 7',
+    'sites[0].routes[0].path: expected a path such as "/about", "/blog/*", "/post/:id" or "*.php": a name is there twice, got "/a/:id/:id"',
+    'sites[0].routes[0].rewrite: expected placeholders that have a value here (path, rest, query, host, scheme, id), got {idd}; did you mean "id"?',
+  ])
+})
+
 describe('a mistake', () => {
   test.each<[string, unknown, string]>([
     ['no object', [], ': expected an object: the configuration, got an empty list'],
@@ -314,7 +340,8 @@ describe('a file', () => {
     ['none.json', undefined, 'there is no such file'],
     ['a.yaml', 'sites:', 'expected a file that ends in .json, .mjs, .js or .ts'],
     ['a.mjs', 'export const x = 1', 'it exports nothing: export default defineConfig({ ... })'],
-    ['b.mjs', 'throw new Error("it hurts")', 'it cannot be loaded: it hurts'],
+    ['b.mjs', 'throw new Error("it hurts")', 'it cannot be loaded: it hurts (/b.mjs:1)'],
+    ['d.mjs', 'export default () => {\n  return nothing\n}', 'it cannot be loaded: nothing is not defined (/d.mjs:2)'],
     ['c.mjs', "import { defineConfig } from 'viaduct-none'", "it cannot be loaded: Cannot find package 'viaduct-none'"],
   ])('%s with %j: %s', async (name, content, message) => {
     const path = content === undefined ? join(folder, name) : file(name, content)
