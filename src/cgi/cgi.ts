@@ -6,11 +6,13 @@
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { GatewayError, backend, fromByteString, spool, toByteString } from '../core/index.ts'
-import type { Backend, ByteString, ByteStream, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
-import { Dispatcher, INPUT_LIMIT, openSpawner } from '../process/index.ts'
-import type { Counts, Program, ProgramSpec, Spawner } from '../process/index.ts'
+import { GatewayError, backend, fromByteString, silent, spool, toByteString } from '../core/index.ts'
+import type { Backend, ByteString, GatewayRequest, GatewayResponse, Log, PoolStatus } from '../core/index.ts'
+import { Dispatcher, Scoreboard, openSpawner } from '../process/index.ts'
+import type { Counts, Program, ProgramSpec, Seat, Spawner } from '../process/index.ts'
 import { hasControl, queryArguments } from './arguments.ts'
+import { NO_BODY, whole } from './body.ts'
+import type { Body } from './body.ts'
 import { configured, environment } from './environment.ts'
 import { feed } from './input.ts'
 import { cgiLimits } from './limits.ts'
@@ -59,7 +61,11 @@ export interface CgiBackend extends Backend {
  */
 export function cgi(options: CgiOptions): CgiBackend {
   const host = new Host(options)
-  const application = backend((request) => host.serve(request), { ready: () => host.ready(), close: (grace) => host.close(grace) })
+  const application = backend((request) => host.serve(request), {
+    ready: () => host.ready(),
+    close: (grace) => host.close(grace),
+    pools: () => [host.status()],
+  })
   return Object.assign(application, { counts: () => host.counts() })
 }
 
@@ -69,7 +75,10 @@ const GRACE = 10_000
 const KILL_GRACE = 2000
 
 /** One program may run for each of these. */
-type Place = object
+type Place = Seat
+
+/** What runs at a place that is free. */
+const NOTHING = { pid: undefined }
 
 class Host {
   readonly #options: CgiOptions
@@ -78,6 +87,7 @@ class Host {
   readonly #env: ReadonlyMap<ByteString, ByteString>
   readonly #spawner: Spawner
   readonly #places: Dispatcher<Place>
+  readonly #board: Scoreboard
   readonly #runs = new Set<Run>()
   /** Programs that have ended, of whose group somebody is left. */
   readonly #remains = new Set<Program>()
@@ -93,16 +103,28 @@ class Host {
     for (const path of [options.script, options.documentRoot, options.interpreter?.[0]]) {
       if (path !== undefined && !path.startsWith('/')) throw this.#config(`"${path}" is not an absolute path`)
     }
-    const { concurrency, queue, queueTimeout } = this.#limits
+    const { concurrency, queue, queueTimeout, slow } = this.#limits
     if (!Number.isSafeInteger(concurrency) || concurrency < 1)
       throw this.#config(`concurrency: expected a whole number from 1, got ${concurrency}`)
     this.#places = new Dispatcher({ name: this.#name, maxQueue: queue, queueTimeout })
-    for (let i = 0; i < concurrency; i++) this.#places.add({})
+    const { interpreter: words, script = 'programs', log = silent } = options
+    const interpreter = { mode: 'native', name: words?.[0] ?? script } as const
+    this.#board = new Scoreboard({ name: this.#name, kind: 'cgi', interpreter, slow, log })
+    for (let i = 0; i < concurrency; i++) {
+      const place = this.#board.seat(NOTHING)
+      place.ready = true
+      this.#places.add(place)
+    }
     this.#spawner = options.spawner ?? openSpawner(options.log === undefined ? {} : { log: options.log })
   }
 
   counts(): Counts {
     return this.#places.counts()
+  }
+
+  /** Only where a program runs there is a worker. */
+  status(): PoolStatus {
+    return this.#board.status(this.#places.queue(), (place) => place.request !== undefined)
   }
 
   async ready(): Promise<void> {
@@ -137,6 +159,8 @@ class Host {
       try {
         if (gone) throw new GatewayError('CLIENT_GONE', { status: 499, message: 'cgi: the client left while it waited' })
         run = this.#start(request, script, body)
+        place.worker = run.program
+        place.begin(request)
       } catch (error) {
         this.#release(place)
         throw error
@@ -220,6 +244,7 @@ class Host {
       nph: isNph(script),
       limits: this.#limits,
       log: this.#options.log,
+      aborted: (error) => this.#count(error),
     })
     this.#runs.add(run)
     program.onGone = () => this.#remains.delete(program)
@@ -256,41 +281,20 @@ class Host {
     return { file, argv: [file, ...rest, script], env, cwd, input }
   }
 
+  #count(error: unknown): void {
+    const code = error instanceof GatewayError ? error.code : undefined
+    if (code === 'TIMEOUT') this.#board.timeouts++
+    else if (code === 'PROGRAM_FAILED' || code === 'UPSTREAM_TRUNCATED') this.#board.crashes++
+  }
+
   #release(place: Place): void {
+    place.end()
+    place.worker = NOTHING
     this.#places.release(place)
   }
 
   #config(what: string): GatewayError {
     return new GatewayError('CONFIG', { status: 500, message: `cgi: ${this.#name}: ${what}` })
-  }
-}
-
-/** A request body that a program can be given. */
-interface Body {
-  readonly length: number
-  /** Small enough to travel with the order to start the program. */
-  readonly small: readonly Uint8Array[] | undefined
-  open(): ByteStream
-  /** Idempotent; after the last use. */
-  close(): void
-}
-
-const NO_BODY: Body = {
-  length: 0,
-  small: undefined,
-  open: () => {
-    throw new GatewayError('BODY_USED', { status: 500, message: 'cgi: there is no body' })
-  },
-  close() {},
-}
-
-function whole(spooled: Spooled): Body {
-  const { length, chunks } = spooled
-  return {
-    length,
-    small: length <= INPUT_LIMIT ? chunks : undefined,
-    open: () => spooled.stream(),
-    close: () => spooled.close(),
   }
 }
 

@@ -33,6 +33,8 @@ export interface CgiLimits {
   readonly body: number
   /** Bytes of standard error that are passed on per request. Default 64 KiB. */
   readonly stderr: number
+  /** Milliseconds after which a program that runs is told of in the log, once. Default 0: never. */
+  readonly slow: number
 }
 
 const KiB = 1024
@@ -55,6 +57,7 @@ export function cgiLimits(cores: number, given: Partial<CgiLimits> = {}): CgiLim
     output: 16 * GiB,
     body: 2 * GiB,
     stderr: 64 * KiB,
+    slow: 0,
     ...given,
   }
 }

@@ -18,6 +18,8 @@ export interface RunOptions {
   readonly nph: boolean
   readonly limits: CgiLimits
   readonly log: Log | undefined
+  /** Hears why the run was ended early. */
+  readonly aborted: (error: unknown) => void
 }
 
 export class Run {
@@ -75,6 +77,7 @@ export class Run {
   abort(error: unknown): void {
     if (this.#cut || (this.#eof && this.#exit !== undefined && this.#output.state === 'done')) return
     this.#cut = true
+    this.#options.aborted(error)
     this.#clear()
     this.#reject(error)
     this.#output.fail(error)

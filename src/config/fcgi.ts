@@ -2,7 +2,7 @@
 
 import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
-import { GatewayError, backend, enumerate, fromByteString, toByteString } from '../core/index.ts'
+import { GatewayError, backend, enumerate, fromByteString, poolsOf, toByteString } from '../core/index.ts'
 import { programPool } from '../programs/index.ts'
 import { mending } from './mending.ts'
 import { maskSecret, readSecrets } from './secrets.ts'
@@ -39,6 +39,7 @@ const LIMITS: LimitsGroup<keyof ProgramLimits> = limits<keyof ProgramLimits>({
   holdTime: ['duration', 'How long it is held back.', '5ms'],
   start: ['duration', 'Within what time a process must have taken its first connection.', '10s'],
   stop: ['duration', 'Time between SIGTERM and SIGKILL.', '2s'],
+  slow: ['duration', 'A request that runs longer is told of in the log, once, while it runs. 0: none is.', 0],
 })
 
 /** The members that a pool adds to an application. `otherwise`: what is said of its workers where `fallback` says nothing. */
@@ -143,6 +144,7 @@ export function buildFcgiFolder(plan: FcgiPlan, root: string, started: readonly 
         closed = true
         await Promise.all([...pools.values()].map((pool) => pool.close(grace)))
       },
+      pools: () => poolsOf(pools.values()),
     },
   )
 }

@@ -25,6 +25,7 @@ export function lazy(make: () => Backend, now: boolean): Backend {
         closed = true
         await made?.close(grace)
       },
+      pools: () => made?.pools?.() ?? [],
     },
   )
 }

@@ -27,12 +27,15 @@ export function mending(make: () => Backend | Promise<Backend>, options: Mending
   return backend((request) => mended.up?.(request) ?? mended.start().then((each) => each(request)), {
     ready: () => mended.ready(),
     close: (grace) => mended.close(grace),
+    pools: () => (mended.up ?? mended.coming)?.pools?.() ?? [],
   })
 }
 
 class Mending {
   /** It can answer. */
   up: Backend | undefined
+  /** It is there, and cannot answer yet. */
+  coming: Backend | undefined
   readonly #make: () => Backend | Promise<Backend>
   readonly #options: MendingOptions
   #starting: Promise<Backend> | undefined
@@ -57,7 +60,7 @@ class Mending {
     const began = performance.now()
     let made: Backend | undefined
     try {
-      made = await this.#make()
+      made = this.coming = await this.#make()
       await made.ready()
       if (this.#closed) throw this.#closedError()
       this.up = made
@@ -70,7 +73,7 @@ class Mending {
       await made?.close(0)
       throw this.#failed.error
     } finally {
-      this.#starting = undefined
+      this.#starting = this.coming = undefined
     }
   }
 

@@ -40,6 +40,7 @@ const LIMITS: LimitsGroup<keyof EmbeddedPhpLimits> = limits<keyof EmbeddedPhpLim
   holdBytes: ['size', 'How much of an answer is held back, so that most pages have a Content-Length; 0 streams at once.', '64K'],
   holdTime: ['duration', 'How long it is held back.', '5ms'],
   start: ['duration', 'Within what time the workers must be up. Of an embedded PHP: 30s.', '10s'],
+  slow: ['duration', 'A script that runs longer is told of in the log, once, while it runs. 0: none is.', 0],
   memory: ['size', 'Memory of each embedded interpreter. A native one has what `memory_limit` says.', '512M'],
 })
 
@@ -77,6 +78,7 @@ interface AnyPoolPlan {
 interface PhpPoolPlan extends AnyPoolPlan {
   /** Absolute path of php-cgi. */
   readonly file: string
+  readonly version?: string
   readonly maxRequests?: number
   readonly scheduling?: 'batch' | 'normal'
 }
@@ -127,7 +129,7 @@ export async function describePhp(
   }
   if (!start) return { plan }
   const { version, file: found } = await phpVersion(file!)
-  return { plan: { ...plan, file: found }, version }
+  return { plan: { ...plan, file: found, version }, version }
 }
 
 /** Its line of the table. */
@@ -157,6 +159,7 @@ export function buildPhp(plan: PhpPlan, scope: BuildScope, extensions: readonly 
       phpPool({
         name: scope.name,
         phpCgi: plan.file,
+        ...(plan.version !== undefined && { version: plan.version }),
         workers: plan.workers,
         extensions,
         log: scope.log,

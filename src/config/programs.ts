@@ -33,6 +33,7 @@ const LIMITS: LimitsGroup<keyof CgiLimits> = limits<keyof CgiLimits>({
   holdBytes: ['size', 'How much of an answer is held back, so that most pages have a Content-Length; 0 streams at once.', '64K'],
   holdTime: ['duration', 'How long it is held back.', '5ms'],
   stderr: ['size', 'How much of standard error goes to the log for each request.', '64K'],
+  slow: ['duration', 'A program that runs longer is told of in the log, once, while it runs. 0: none is.', 0],
 })
 
 /** The members that programs add to an application. */

@@ -1,6 +1,6 @@
 // A folder in front of what runs its scripts and programs: which file a path means is locate.ts; here it is answered.
 
-import { backend, derive, empty, fromByteString } from '../core/index.ts'
+import { backend, derive, empty, fromByteString, poolsOf } from '../core/index.ts'
 import { Files, baseName, isAmbiguous, toFolder } from '../static/index.ts'
 import { isNodeApp } from './apps.ts'
 import { interpreterOf, missing, shellWord } from './interpreter.ts'
@@ -43,6 +43,7 @@ export function siteOf(parts: SiteParts): Backend {
     close: async (grace) => {
       await Promise.all(owned.map((each) => each.close(grace)))
     },
+    pools: () => poolsOf(owned),
   })
 }
 

@@ -43,6 +43,7 @@ const LIMITS: LimitsGroup<keyof EmbeddedWsgiLimits> = limits<keyof EmbeddedWsgiL
   body: ['size', 'Largest request body.', '1G'],
   bodyMemory: ['size', 'Bytes of a request body that are kept in memory; beyond, it goes to a file.', '2M'],
   start: ['duration', 'Within what time a worker must have loaded the application. Of an embedded Python: 60s.', '30s'],
+  slow: ['duration', 'A request that runs longer is told of in the log, once, while it runs. 0: none is.', 0],
   memory: ['size', 'Memory of each embedded interpreter.', '512M'],
 })
 

@@ -1,6 +1,6 @@
 // The contract between servers and applications, as a wrapper that holds both sides to it. For tests: it costs time.
 
-import { backend, isBackend } from './compose.ts'
+import { backend, isBackend, poolsOf } from './compose.ts'
 import { FileSlice } from './file-slice.ts'
 import { LintedBody, LintedFile } from './lint-body.ts'
 import { broken, check, checkRequest, checkResponse, checkTrailers, declaredLength, isStream } from './lint-rules.ts'
@@ -27,6 +27,7 @@ export function lint(application: Application): Backend {
       if (isBackend(application)) await application.close(grace)
       watch.conclude()
     },
+    pools: () => poolsOf([application]),
   })
 }
 

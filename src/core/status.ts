@@ -26,6 +26,7 @@ export interface PoolStatus {
   readonly processes: readonly WorkerStatus[]
 }
 
+/** What runs the code of a pool. */
 export interface Interpreter {
   /** `embedded`: WebAssembly in threads of the server. `native`: programs of this machine. `remote`: somebody else runs it. */
   readonly mode: 'native' | 'embedded' | 'remote'
@@ -45,6 +46,7 @@ export interface WorkerCounts {
   readonly maxBusy: number
 }
 
+/** Requests without a worker. */
 export interface QueueCounts {
   /** Requests that wait for a worker, the most that ever did, and how many may. */
   readonly waiting: number
@@ -52,6 +54,7 @@ export interface QueueCounts {
   readonly limit: number
 }
 
+/** What went wrong since the start. */
 export interface FailureCounts {
   /** Requests whose worker was ended because it was silent, or ran, for too long. */
   readonly timeouts: number
@@ -61,6 +64,7 @@ export interface FailureCounts {
   readonly refused: number
 }
 
+/** One worker, now. */
 export interface WorkerStatus {
   /** Of a process its pid, of an embedded interpreter the number of its thread; 0 where there is none yet. */
   readonly id: number
@@ -76,6 +80,7 @@ export interface WorkerStatus {
   readonly current?: RunningRequest
 }
 
+/** A request that a worker has. */
 export interface RunningRequest {
   /** Without control characters, and cut after 1,000 characters: as the next one, fit for a log, not for HTML. */
   readonly method: string

@@ -40,6 +40,7 @@ export const LIMITS: EmbeddedPhpLimits = {
   holdBytes: 65_536,
   holdTime: 5,
   start: 30_000,
+  slow: 0,
   memory: 512 * 1024 ** 2,
 }
 

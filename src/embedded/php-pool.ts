@@ -6,10 +6,10 @@
 
 import { readFile, rm } from 'node:fs/promises'
 import { realpathSync } from 'node:fs'
-import { Dispatcher, WELL, restart } from '../process/index.ts'
+import { Dispatcher, Scoreboard, WELL, restart } from '../process/index.ts'
 import type { RestartMemory } from '../process/index.ts'
 import { GatewayError, backend, describe, spool, toByteString, silent } from '../core/index.ts'
-import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
+import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
 import { PHP_EXTENSIONS, hasExtension, resolveScript } from '../php/index.ts'
 import { sessionFolder, temporaryFolder, temporaryPlace } from './folders.ts'
 import { Locks } from './locks.ts'
@@ -34,6 +34,7 @@ export function embeddedPhp(options: EmbeddedPhpOptions): Backend {
   return backend((request) => pool.handle(request), {
     ready: () => pool.ready,
     close: (grace) => pool.close(grace ?? 10_000),
+    pools: () => [pool.status()],
   })
 }
 
@@ -47,6 +48,7 @@ class Pool {
   readonly #interpreter: EmbeddedInterpreter
   readonly #log: Log
   readonly #dispatcher: Dispatcher<PhpWorker>
+  readonly #board: Scoreboard
   readonly #locks = new Locks()
   readonly #temporary = temporaryFolder()
   readonly #sessions: string
@@ -63,8 +65,10 @@ class Pool {
     this.#extensions = options.extensions ?? PHP_EXTENSIONS
     this.#log = options.log ?? silent
     this.#sessions = sessionFolder(this.#root)
-    const { queue, queueTimeout } = this.#limits
+    const { queue, queueTimeout, slow } = this.#limits
     this.#dispatcher = new Dispatcher({ name: this.#name, maxQueue: queue, queueTimeout })
+    const interpreter = { mode: 'embedded', name: 'php', version: this.#interpreter.version } as const
+    this.#board = new Scoreboard({ name: this.#name, kind: 'php', interpreter, type: 'thread', slow, log: this.#log })
     this.ready = this.#start()
     // Whoever awaits `ready` hears of it; a pool nobody waits for reports through its log and its 503s.
     this.ready.catch(() => {})
@@ -151,6 +155,7 @@ class Pool {
         ],
         limits: this.#limits,
         locks: this.#locks,
+        board: this.#board,
         log: this.#log,
       },
       {
@@ -174,6 +179,9 @@ class Pool {
 
   #replace(worker: PhpWorker, reason: string, memory: RestartMemory): RestartMemory {
     if (this.#closing) return memory
+    this.#board.restarts++
+    if (worker.hung) this.#board.timeouts++
+    else if (!worker.retired) this.#board.crashes++
     if (worker.retired) {
       this.#log.info({ app: this.#name, thread: worker.id }, `embedded: a PHP of "${this.#name}" is replaced: ${reason}`)
       this.#spawn(WELL)
@@ -188,6 +196,10 @@ class Pool {
       if (!this.#closing) this.#spawn(next)
     }, delay).unref()
     return next
+  }
+
+  status(): PoolStatus {
+    return this.#board.status(this.#dispatcher.queue())
   }
 
   async close(grace: number): Promise<void> {

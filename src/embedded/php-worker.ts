@@ -3,6 +3,7 @@
 import { GatewayError, enumerate } from '../core/index.ts'
 import type { GatewayRequest, GatewayResponse, Spooled } from '../core/index.ts'
 import { visible } from '../process/index.ts'
+import type { Scoreboard, Seat } from '../process/index.ts'
 import type { Log } from '../core/index.ts'
 import type { Mount } from './files.ts'
 import type { Locks } from './locks.ts'
@@ -22,6 +23,7 @@ export interface WorkerOptions {
   readonly mounts: readonly Mount[]
   readonly limits: ExchangeLimits & { readonly memory: number; readonly start: number }
   readonly locks: Locks
+  readonly board: Scoreboard
   readonly log: Log
 }
 
@@ -42,6 +44,9 @@ export class PhpWorker {
   readonly exited: Promise<void>
   /** It has ended because it should. */
   retired = false
+  /** It was ended because it was silent for too long. */
+  hung = false
+  readonly #seat: Seat
   readonly #options: WorkerOptions
   readonly #owner: WorkerOwner
   readonly #thread: Thread<ToPhp, FromPhp>
@@ -77,6 +82,7 @@ export class PhpWorker {
     }
     this.#thread = new Thread({ file: 'php-thread', data, message: (message) => this.#message(message, sink.write), line: said })
     this.id = this.#thread.id
+    this.#seat = options.board.seat({ pid: this.id })
     this.ready = new Promise((resolve, reject) => (this.#settle = { resolve, reject }))
     this.ready.catch(() => {})
     this.#starting = setTimeout(() => this.#thread.kill(`it was not ready within ${options.limits.start} ms`), options.limits.start)
@@ -90,10 +96,14 @@ export class PhpWorker {
 
   send(request: GatewayRequest, body: Spooled | undefined): Promise<GatewayResponse> {
     this.#thread.hold()
+    this.#seat.begin(request)
     this.#body = body
     const exchange = new Exchange(this.#options.name, request, this.#output, this.#options.limits, {
       cut: () => (this.#output.cut = true),
-      hung: (error) => this.#thread.kill(error.message),
+      hung: (error) => {
+        this.hung = true
+        this.#thread.kill(error.message)
+      },
     })
     this.#exchange = exchange
     const length = body?.length ?? 0
@@ -113,6 +123,7 @@ export class PhpWorker {
   }
 
   #over(): void {
+    this.#seat.end()
     this.#exchange = undefined
     this.#body?.close()
     this.#body = undefined
@@ -125,6 +136,7 @@ export class PhpWorker {
     switch (message.type) {
       case 'ready':
         clearTimeout(this.#starting)
+        this.#seat.ready = true
         this.#thread.unhold()
         this.#settle.resolve()
         return
@@ -198,6 +210,7 @@ export class PhpWorker {
       )
     }
     this.#over()
+    this.#seat.leave()
     this.#owner.ended(this, reason)
   }
 }

@@ -1,7 +1,7 @@
 // Which application answers a request: rules, tried from the top, each once. A rewrite goes on with the rules below it and
 // never starts again, so that no set of rules can go round in circles.
 
-import { backend, derive, empty, isBackend, percentEncode, shift } from '../core/index.ts'
+import { backend, derive, empty, isBackend, percentEncode, poolsOf, shift } from '../core/index.ts'
 import { pathOf } from './rewrite.ts'
 import type { Application, Backend, ByteString, GatewayRequest, GatewayResponse } from '../core/index.ts'
 import type { Captures, PathPattern, Template } from './pattern.ts'
@@ -115,6 +115,7 @@ export function router(rules: readonly RouteRule[]): Backend {
     close: async (grace) => {
       await Promise.all(owners.map((each) => each.close(grace)))
     },
+    pools: () => poolsOf(owners),
   })
 }
 

@@ -91,12 +91,8 @@ class Pool {
 
   /** php-cgi reads exactly CONTENT_LENGTH bytes and hangs while they do not come: so first the body, then a worker. */
   async #upload(request: GatewayRequest): Promise<GatewayResponse> {
-    const body = await spool(request.body, {
-      memory: this.#limits.bodyMemory,
-      limit: this.#limits.body,
-      ...(request.contentLength !== undefined && { expected: request.contentLength }),
-    })
-    return this.#run(request, body)
+    const { bodyMemory: memory, body: limit } = this.#limits
+    return this.#run(request, await spool(request.body, { memory, limit, expected: request.contentLength }))
   }
 
   #run(request: GatewayRequest, body: Spooled | undefined): GatewayResponse | Promise<GatewayResponse> {
@@ -107,17 +103,12 @@ class Pool {
   }
 
   #acquire(request: GatewayRequest, body: Spooled | undefined): Worker | Promise<Worker> {
-    try {
-      const worker = this.#dispatcher.acquire(request)
-      if (!(worker instanceof Promise) || body === undefined) return worker
-      return worker.catch((error: unknown) => {
-        body.close()
-        throw error
-      })
-    } catch (error) {
-      body?.close()
+    const worker = this.#dispatcher.acquire(request)
+    if (!(worker instanceof Promise) || body === undefined) return worker
+    return worker.catch((error: unknown) => {
+      body.close()
       throw error
-    }
+    })
   }
 
   #send(worker: Worker, request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {

@@ -8,6 +8,7 @@ import { fromByteString } from '../core/index.ts'
 import type { Interpreter, Log, PoolStatus, QueueCounts, RunningRequest, WorkerStatus } from '../core/index.ts'
 import { visible } from './lines.ts'
 
+/** Of which pool, and what is worth a line in the log. */
 export interface ScoreboardOptions {
   readonly name: string
   readonly kind: string
@@ -36,6 +37,7 @@ const SHORTEST = 10
 /** Of a target, for the status and the log. */
 const LENGTH = 1000
 
+/** Who does what in a pool, and what became of its requests. Each worker has a seat, which is told of each request at its begin and its end. */
 export class Scoreboard {
   /** Counted by the pool. */
   timeouts = 0

@@ -57,6 +57,8 @@ export interface ProgramLimits {
   readonly start: number
   /** Milliseconds between SIGTERM and SIGKILL. Default 2,000. */
   readonly stop: number
+  /** Milliseconds after which a request that runs is told of in the log, once. Default 0: never. */
+  readonly slow: number
 }
 
 export const LIMITS: ProgramLimits = {
@@ -69,6 +71,7 @@ export const LIMITS: ProgramLimits = {
   holdTime: 5,
   start: 10_000,
   stop: 2000,
+  slow: 0,
 }
 
 /** How a process is started. */

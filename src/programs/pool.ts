@@ -7,17 +7,19 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
+import { Connection } from '../fastcgi/index.ts'
 import type { CallEnd } from '../fastcgi/index.ts'
 import { Dispatcher, lifespan, openGuard, policyOf } from '../process/index.ts'
-import type { Exit, Guard, Policy } from '../process/index.ts'
-import { GatewayError, backend, describe, enumerate, spool, silent } from '../core/index.ts'
-import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
+import type { Exit, Guard, Policy, Scoreboard } from '../process/index.ts'
+import { GatewayError, backend, describe, spool, silent } from '../core/index.ts'
+import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
 import { LIMITS, launchOptions } from './options.ts'
 import { Readiness } from './readiness.ts'
 import type { ProgramLimits, ProgramPoolOptions } from './options.ts'
+import { boardOf, headOf } from './seat.ts'
+import type { Seat } from './seat.ts'
 import { Trouble } from './trouble.ts'
-import { Worker, census, ending } from './worker.ts'
+import { Worker, census, ending, isReplaced } from './worker.ts'
 
 /** Milliseconds between two looks at how many workers there should be when nothing happens. */
 const LOOK = 1000
@@ -32,13 +34,8 @@ export function programPool(options: ProgramPoolOptions): Backend {
   return backend((request) => pool.handle(request), {
     ready: () => pool.ready,
     close: (grace) => pool.close(grace ?? 10_000),
+    pools: () => [pool.status()],
   })
-}
-
-/** A worker with the connection it is reached by. */
-interface Seat {
-  readonly worker: Worker
-  connection: Connection
 }
 
 class Pool {
@@ -50,6 +47,7 @@ class Pool {
   readonly #log: Log
   readonly #guard: Guard
   readonly #dispatcher: Dispatcher<Seat>
+  readonly #board: Scoreboard
   readonly #hold: { bytes: number; time: number }
   readonly #deadlines: { firstByte: number; between: number }
   readonly #folder = mkdtempSync(join(tmpdir(), 'viaduct-programs-'))
@@ -74,8 +72,9 @@ class Pool {
     this.#guard = options.guard ?? openGuard()
     this.#hold = { bytes: this.#limits.holdBytes, time: this.#limits.holdTime }
     this.#deadlines = { firstByte: this.#limits.silence, between: this.#limits.silence }
-    const { queue, queueTimeout } = this.#limits
-    this.#dispatcher = new Dispatcher({ name: this.#name, maxQueue: queue, queueTimeout })
+    const { queue: maxQueue, queueTimeout, slow } = this.#limits
+    this.#dispatcher = new Dispatcher({ name: this.#name, maxQueue, queueTimeout })
+    this.#board = boardOf(this.#name, options.command, slow, this.#log)
     this.ready = this.#readiness.promise
     this.#looker = setInterval(() => this.#decide(), LOOK).unref()
     this.#decide()
@@ -118,13 +117,12 @@ class Pool {
     const { worker } = seat
     worker.on('request')
     worker.requests++
+    worker.seat.begin(request)
     worker.task = { method: request.method, target: request.target }
     let again = false
     return seat.connection.send({
       request,
-      head: encodeRequest(1, Role.Responder, true, (emit) =>
-        enumerate(request, emit, body === undefined ? {} : { contentLength: body.length }),
-      ),
+      head: headOf(request, body),
       body: body === undefined ? null : (body.chunks ?? body.stream()),
       hold: this.#hold,
       deadlines: this.#deadlines,
@@ -133,6 +131,7 @@ class Pool {
         // An idle worker may die unnoticed. Only when it saw nothing of the request another one gets it: it may have died of it.
         again = first && !how.taken
         if (!again) body?.close(how.reusable)
+        else worker.seat.unbegin()
         this.#ended(seat, how)
       },
       again: () => (again ? this.#run(request, body, false) : undefined),
@@ -144,18 +143,17 @@ class Pool {
     const subject = { app: this.#name, pid: worker.pid, ...worker.task }
     // Whatever becomes of the process now, it is not this request's doing.
     if (how.error === undefined || !how.taken) worker.task = undefined
-    if (how.appStatus !== undefined && how.appStatus !== 0) {
-      this.#log.warn(
-        { ...subject, appStatus: how.appStatus },
-        `programs: "${this.#name}": a request ended with application status ${how.appStatus}`,
-      )
-    }
+    const { appStatus = 0 } = how
+    if (appStatus !== 0)
+      this.#log.warn({ ...subject, appStatus }, `programs: "${this.#name}": a request ended with application status ${appStatus}`)
     if (how.reusable) {
       worker.on('finished')
+      worker.seat.end()
       worker.idleSince = performance.now()
       if (this.#closing || worker.requests >= worker.lifespan) this.#retire(seat)
       else this.#dispatcher.release(seat)
     } else if (how.error instanceof GatewayError && how.error.code === 'TIMEOUT') {
+      this.#board.timeouts++
       this.#log.error(
         subject,
         `programs: process ${worker.pid} of "${this.#name}" said nothing for ${this.#limits.silence} ms and is killed; raise the silence limit or look at the program`,
@@ -207,6 +205,7 @@ class Pool {
         guard: this.#guard,
         log: this.#log,
         lifespan: lifespan(this.#options.maxRequests),
+        board: this.#board,
       })
     } catch (error) {
       this.#startFailed(error)
@@ -234,6 +233,8 @@ class Pool {
     const began = worker.state === 'starting'
     worker.on(began ? 'ready' : 'finished')
     worker.task = undefined
+    worker.seat.end()
+    worker.seat.ready = true
     worker.idleSince = performance.now()
     this.#workers.set(worker, seat)
     this.#trouble.unfit = undefined
@@ -254,6 +255,7 @@ class Pool {
     worker.on('request')
     this.#join(worker, this.#limits.silence).catch((error: unknown) => {
       if (this.#closing || worker.exit !== undefined) return
+      this.#board.timeouts++
       this.#log.error({ app: this.#name, pid: worker.pid }, `${describe(error)}; it is killed`)
       worker.on('timeout')
     })
@@ -270,6 +272,8 @@ class Pool {
 
   #exited(worker: Worker, exit: Exit): void {
     const starting = worker.state === 'starting'
+    if (!this.#closing && isReplaced(worker)) this.#board.restarts++
+    worker.seat.leave()
     const seat = this.#workers.get(worker)
     const { fault } = worker.on('exited')
     this.#workers.delete(worker)
@@ -290,6 +294,7 @@ class Pool {
     if (this.#closing) return
     // Exit status 0 is a decision of the program (FastCGI 1.0, 2.6), if it has done anything.
     const deliberate = exit.code === 0 && worker.requests > 0 && worker.task === undefined
+    if (fault && !deliberate) this.#board.crashes++
     if (fault && starting) this.#startFailed(worker.failure())
     else if (fault && !deliberate) {
       const delay = this.#trouble.pause()
@@ -311,6 +316,10 @@ class Pool {
     // Nobody is there to serve those that wait, and the next try may end like this one.
     this.#trouble.unfit = error
     this.#dispatcher.refuse(error)
+  }
+
+  status(): PoolStatus {
+    return this.#board.status(this.#dispatcher.queue())
   }
 
   async close(grace: number): Promise<void> {

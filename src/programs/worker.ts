@@ -11,7 +11,7 @@ import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
 import { openSocket } from '../fastcgi/index.ts'
 import { endGroup, ladder, launch, lines, move, signalGroup } from '../process/index.ts'
-import type { Exit, Guard, LaunchOptions, Launched, WorkerEvent, WorkerState } from '../process/index.ts'
+import type { Exit, Guard, LaunchOptions, Launched, Scoreboard, Seat, WorkerEvent, WorkerState } from '../process/index.ts'
 
 export interface WorkerOptions {
   /** For messages. */
@@ -26,6 +26,7 @@ export interface WorkerOptions {
   readonly log: Log
   /** Requests after which it is replaced. */
   readonly lifespan: number
+  readonly board: Scoreboard
 }
 
 export class Worker {
@@ -39,6 +40,7 @@ export class Worker {
   /** Requests it was given. */
   requests = 0
   readonly lifespan: number
+  readonly seat: Seat
   /** By `performance.now()`. */
   idleSince = 0
   /** The request it has, for the log. */
@@ -71,6 +73,7 @@ export class Worker {
       listener.close()
     }
     this.pid = this.#process.pid
+    this.seat = options.board.seat(this)
     options.guard.watch(this.pid)
     this.exited = this.#process.exited.then((exit) => {
       this.exit = exit
@@ -176,6 +179,11 @@ export class Worker {
   kill(): void {
     if (this.exit === undefined) signalGroup(this.pid, 'SIGKILL')
   }
+}
+
+/** Of one that has ended: another one takes its place. Whom the policy has let go, nobody replaces. */
+export function isReplaced({ state, requests, lifespan }: Worker): boolean {
+  return requests >= lifespan || (state !== 'stopping' && state !== 'draining')
 }
 
 export function ending(exit: Exit): string {

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { GatewayError, describe, silent } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
 import { WELL, openGuard, policyOf, restart } from '../process/index.ts'
-import type { Guard, Policy, PoolView, RestartMemory } from '../process/index.ts'
+import type { Guard, Policy, PoolView, RestartMemory, Scoreboard } from '../process/index.ts'
 import { findPython, locate } from './find.ts'
 import { processHost } from './host.ts'
 import type { OpenHost } from './host.ts'
@@ -59,7 +59,7 @@ export class Crew {
   #stopping = false
 
   /** Throws CONFIG for an application that cannot be one, and for numbers that contradict each other. */
-  constructor(options: WsgiPoolOptions, name: string, limits: WsgiLimits, owner: CrewOwner, host: OpenHost | undefined) {
+  constructor(options: WsgiPoolOptions, name: string, limits: WsgiLimits, board: Scoreboard, owner: CrewOwner, host: OpenHost | undefined) {
     const place = locate(options.app, options.folder)
     const threads = options.threads ?? 1
     this.#owner = owner
@@ -94,6 +94,7 @@ export class Crew {
           scheduling: options.scheduling ?? 'batch',
           ...this.#processes!,
         }),
+      board,
       log: this.#log,
     }
     if (typeof options.workers === 'object') this.#looker = setInterval(() => this.#decide(), LOOK).unref()
@@ -202,6 +203,7 @@ export class Crew {
 
   #joined(worker: Worker): void {
     if (worker.exit !== undefined || this.#stopping) return
+    this.#options.board.version = worker.version
     this.#log.info(
       { app: this.#options.name, pid: worker.pid },
       `wsgi: worker ${worker.pid} serves ${worker.loaded} with Python ${worker.version}`,
@@ -226,6 +228,9 @@ export class Crew {
       return
     }
     const { exit } = worker
+    this.#options.board.restarts++
+    // One that an embedded Python let go, for its memory had grown, ends by itself.
+    if (!worker.counted && worker.killed === undefined && exit?.code !== 0) this.#options.board.crashes++
     const { delay, memory: next } = restart(memory, performance.now())
     const place = this.#worn.indexOf(worker)
     if (place !== -1) this.#worn.splice(place, 1)
@@ -258,7 +263,10 @@ export class Crew {
   #relieve(): void {
     const [worker] = this.#worn
     if (worker === undefined || this.trying) return
-    if (this.#serving() > 1) this.#retire(worker)
+    if (this.#serving() > 1) {
+      this.#options.board.restarts++
+      this.#retire(worker)
+    }
     // Its successor's turn, or the next one's.
     if (this.#worn.length > 0) this.#try()
   }

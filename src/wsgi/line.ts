@@ -9,8 +9,10 @@ import type { Duplex } from 'node:stream'
 import { GatewayError } from '../core/index.ts'
 import type { ByteString } from '../core/index.ts'
 import { visible } from '../process/index.ts'
+import type { Seat } from '../process/index.ts'
 import type { Call, CallLine } from './call.ts'
 import { parseAnswerHead } from './head.ts'
+import { asText, isAfter, latin1 } from './line-text.ts'
 import { AnswerDecoder, Kind, abortFrame, bodyHead, creditFrame, protocolError, requestFrame, shapeFrame } from './protocol.ts'
 import type { AnswerSink } from './protocol.ts'
 import { SentShapes, pairsOf } from './shapes.ts'
@@ -54,6 +56,7 @@ export class Line implements AnswerSink, CallLine, UploadLine {
   heard = 0
   closed = false
   readonly #owner: LineOwner
+  readonly #seat: Seat
   readonly #socket: Duplex
   readonly #decoder: AnswerDecoder = new AnswerDecoder(this)
   readonly #sent: SentShapes = new SentShapes()
@@ -74,8 +77,9 @@ export class Line implements AnswerSink, CallLine, UploadLine {
   #over = false
 
   /** @param wire the path of a socket, or what stands for one. */
-  constructor(wire: string | Duplex, owner: LineOwner) {
+  constructor(wire: string | Duplex, owner: LineOwner, seat: Seat) {
     this.#owner = owner
+    this.#seat = seat
     const buffer = (): Buffer => {
       if (this.#viewed) {
         this.#viewed = false
@@ -99,7 +103,10 @@ export class Line implements AnswerSink, CallLine, UploadLine {
   // ---- to the worker
 
   send(call: Call): void {
-    if (this.calls.length === 0) this.heard = performance.now()
+    if (this.calls.length === 0) {
+      this.heard = performance.now()
+      this.#seat.begin(call.request, this.heard)
+    }
     this.#number = (this.#number + 1) >>> 0
     call.number = this.#number
     call.line = this
@@ -253,6 +260,7 @@ export class Line implements AnswerSink, CallLine, UploadLine {
     this.#asking = false
     const back = this.calls.splice(this.calls.length - count, count)
     this.#resting = this.calls.length > 0
+    if (!this.#resting) this.#seat.unbegin()
     if (back.some((call) => call.alone)) this.#abandonUpload()
     for (const call of back) call.line = undefined
     this.#owner.returned(this, back)
@@ -276,6 +284,8 @@ export class Line implements AnswerSink, CallLine, UploadLine {
   #pop(call: Call): void {
     this.calls.shift()
     this.#resting = false
+    this.#seat.end()
+    if (this.calls.length > 0) this.#seat.begin(this.calls[0]!.request, this.heard)
     this.#upload?.stop()
     call.over()
     this.#owner.freed(this)
@@ -311,27 +321,8 @@ export class Line implements AnswerSink, CallLine, UploadLine {
     for (const call of calls) call.line = undefined
     // Requests run in order, so only the first can have been begun; and it was not, if it never left.
     const ran = calls[0] !== undefined && !isAfter(calls[0].number, this.#taken) ? calls.shift() : undefined
+    if (ran === undefined) this.#seat.unbegin()
+    else this.#seat.end()
     this.#owner.lost(this, ran, calls, this.#error)
   }
-}
-
-const TEXT = 2048
-const ASCII = /^[\0-\x7f]*$/
-
-/** A small body as text, if it is ASCII: a door then sends head and body as one string in one piece. */
-function asText(body: Buffer): string | undefined {
-  if (body.length > TEXT) return undefined
-  const text = body.toString('latin1')
-  return ASCII.test(text) ? text : undefined
-}
-
-/** Numbers begin anew after 2^32. */
-function isAfter(number: number, other: number): boolean {
-  return ((number - other) | 0) > 0
-}
-
-function latin1(chunks: readonly Uint8Array[] | undefined): ByteString {
-  let text = ''
-  for (const chunk of chunks ?? []) text += Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length).toString('latin1')
-  return text
 }

@@ -57,6 +57,8 @@ export interface WsgiLimits {
   readonly bodyMemory: number
   /** Milliseconds until a worker must have loaded the application. Default 30,000. */
   readonly start: number
+  /** Milliseconds after which a request that runs is told of in the log, once. Default 0: never. */
+  readonly slow: number
 }
 
 /** What a pool is doing. */
@@ -80,6 +82,20 @@ export const LIMITS: WsgiLimits = {
   body: 1024 ** 3,
   bodyMemory: 2 * 1024 ** 2,
   start: 30_000,
+  slow: 0,
+}
+
+/** What requests get that find no place in the queue, or no end of it. */
+export function refusal(code: 'QUEUE_FULL' | 'QUEUE_TIMEOUT', name: string, limits: WsgiLimits, counts: WsgiCounts): GatewayError {
+  const { queue, queueTimeout } = limits
+  const { running, prefetched, waiting, workers } = counts
+  const fact =
+    code === 'QUEUE_FULL' ? `has ${waiting} requests waiting of at most ${queue}` : `kept a request waiting for ${queueTimeout} ms`
+  return new GatewayError(code, {
+    status: 503,
+    message: `wsgi: pool "${name}" ${fact}, with ${running + prefetched} requests at its ${workers} workers; give it more workers or a longer queue, or make its requests cheaper`,
+    retryAfter: Math.min(30, Math.max(1, Math.ceil(queueTimeout / 1000))),
+  })
 }
 
 /** What requests get that come too late. */

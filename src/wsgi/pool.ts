@@ -5,12 +5,14 @@
 // others. A request is sent only when its whole body is here: slow uploads hold no worker.
 
 import { GatewayError, backend, spool, silent } from '../core/index.ts'
-import type { Backend, GatewayRequest, GatewayResponse, Log, Spooled } from '../core/index.ts'
+import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
+import { Scoreboard } from '../process/index.ts'
 import { Call } from './call.ts'
 import { Crew } from './crew.ts'
 import type { OpenHost } from './host.ts'
 import type { Line } from './line.ts'
-import { LIMITS, closed } from './options.ts'
+import { lineFor, load, prefetched } from './lines.ts'
+import { LIMITS, closed, refusal } from './options.ts'
 import type { WsgiCounts, WsgiLimits, WsgiPoolOptions } from './options.ts'
 import { Queue } from './queue.ts'
 import type { Worker } from './worker.ts'
@@ -36,6 +38,7 @@ export function wsgiPool(options: WsgiPoolOptions, host?: OpenHost): WsgiPool {
   const made = backend((request) => pool.handle(request), {
     ready: () => pool.ready,
     close: (grace) => pool.close(grace ?? 10_000),
+    pools: () => [pool.status()],
   })
   return Object.assign(made, { counts: () => pool.counts() })
 }
@@ -46,6 +49,7 @@ class Pool {
   readonly #limits: WsgiLimits
   readonly #log: Log
   readonly #crew: Crew
+  readonly #board: Scoreboard
   readonly #queue = new Queue()
   /** Of the workers that are ready. */
   #lines: Line[] = []
@@ -54,6 +58,8 @@ class Pool {
   /** Why no worker comes up, while there is none. */
   #unfit: GatewayError | undefined
   #returned = 0
+  #refused = 0
+  #maxWaiting = 0
   #closing: Promise<void> | undefined
   #drained: (() => void) | undefined
 
@@ -61,10 +67,19 @@ class Pool {
     this.#name = options.name ?? options.app
     this.#limits = { ...LIMITS, ...options.limits }
     this.#log = options.log ?? silent
+    this.#board = new Scoreboard({
+      name: this.#name,
+      kind: 'wsgi',
+      interpreter: { mode: host === undefined ? 'native' : 'embedded', name: 'python' },
+      type: host === undefined ? 'process' : 'thread',
+      slow: this.#limits.slow,
+      log: this.#log,
+    })
     this.#crew = new Crew(
       options,
       this.#name,
       this.#limits,
+      this.#board,
       {
         joined: (worker) => this.#joined(worker),
         failed: (error) => this.#failed(error),
@@ -107,7 +122,7 @@ class Pool {
 
   #dispatch(call: Call): void {
     this.#sweep ??= setTimeout(this.#swept, Math.min(LOOK, this.#limits.queueTimeout))
-    const line = this.#queue.size === 0 ? this.#lineFor(call) : undefined
+    const line = this.#queue.size === 0 ? lineFor(this.#lines, call) : undefined
     if (line !== undefined) this.#send(line, call)
     else if (this.#closing !== undefined) this.#refuse(call, closed(this.#name))
     else if (this.#unfit !== undefined && this.#crew.trying) this.#refuse(call, this.#unfit)
@@ -115,33 +130,25 @@ class Pool {
     else {
       this.#unfit = undefined
       this.#queue.add(call)
+      this.#noteWaiting()
       this.#crew.wanted()
     }
   }
 
   #send(line: Line, call: Call): void {
     line.send(call)
-    if (line.calls.length > 1) this.#watch ??= setTimeout(this.#watched, WATCH)
+    if (line.calls.length === 1) return
+    this.#watch ??= setTimeout(this.#watched, WATCH)
+    this.#noteWaiting()
   }
 
-  /** The one with the fewest requests; one that has none for a request that must be alone. */
-  #lineFor(call: Call): Line | undefined {
-    let best: Line | undefined
-    let least = Infinity
-    for (const line of this.#lines) {
-      const { load } = line
-      if (load < least) {
-        if (load === 0) return line
-        least = load
-        best = line
-      }
-    }
-    return call.alone ? undefined : best
+  #noteWaiting(): void {
+    this.#maxWaiting = Math.max(this.#maxWaiting, this.#queue.size + prefetched(this.#lines))
   }
 
   #pump(): void {
     for (let call = this.#queue.first; call !== undefined; call = this.#queue.first) {
-      const line = this.#lineFor(call)
+      const line = lineFor(this.#lines, call)
       if (line === undefined) return
       this.#queue.remove(call)
       this.#send(line, call)
@@ -155,15 +162,8 @@ class Pool {
   }
 
   #refusal(code: 'QUEUE_FULL' | 'QUEUE_TIMEOUT'): GatewayError {
-    const { queue, queueTimeout } = this.#limits
-    const { running, prefetched, waiting, workers } = this.counts()
-    const fact =
-      code === 'QUEUE_FULL' ? `has ${waiting} requests waiting of at most ${queue}` : `kept a request waiting for ${queueTimeout} ms`
-    return new GatewayError(code, {
-      status: 503,
-      message: `wsgi: pool "${this.#name}" ${fact}, with ${running + prefetched} requests at its ${workers} workers; give it more workers or a longer queue, or make its requests cheaper`,
-      retryAfter: Math.min(30, Math.max(1, Math.ceil(queueTimeout / 1000))),
-    })
+    this.#refused++
+    return refusal(code, this.#name, this.#limits, this.counts())
   }
 
   // ---- the clock
@@ -212,6 +212,7 @@ class Pool {
   }
 
   #hung(worker: Worker, line: Line): void {
+    this.#board.timeouts++
     const { method, target } = line.calls[0]!.request
     const error = new GatewayError('TIMEOUT', {
       status: 504,
@@ -280,6 +281,8 @@ class Pool {
       )
       ran.over()
       if (worker.killed === undefined) {
+        if (!worker.counted) this.#board.crashes++
+        worker.counted = true
         this.#log.error(
           { app: this.#name, pid: worker.pid, method, target },
           `wsgi: worker ${worker.pid} died during a request; another one is started`,
@@ -291,15 +294,13 @@ class Pool {
 
   // ---- the end
 
+  status(): PoolStatus {
+    const waiting = this.#queue.size + prefetched(this.#lines)
+    return this.#board.status({ waiting, maxWaiting: this.#maxWaiting, limit: this.#limits.queue, refused: this.#refused })
+  }
+
   counts(): WsgiCounts {
-    let running = 0
-    let inAll = 0
-    for (const worker of this.#crew.workers) {
-      for (const line of worker.lines) {
-        inAll += line.calls.length
-        if (line.calls.length > 0) running++
-      }
-    }
+    const { running, inAll } = load(this.#crew.workers)
     const workers = new Set([...this.#crew.workers].filter((worker) => worker.lines.some((line) => this.#lines.includes(line)))).size
     return { workers, running, prefetched: inAll - running, waiting: this.#queue.size, returned: this.#returned }
   }

@@ -3,7 +3,7 @@
 import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
 import { lifespan } from '../process/index.ts'
-import type { Exit } from '../process/index.ts'
+import type { Exit, Scoreboard, Seat } from '../process/index.ts'
 import type { Call } from './call.ts'
 import type { OpenHost, WorkerHost } from './host.ts'
 import { Line } from './line.ts'
@@ -29,6 +29,7 @@ export interface WorkerOptions {
   readonly silence: number
   readonly shapes: ShapeTable
   readonly open: OpenHost
+  readonly board: Scoreboard
   readonly log: Log
 }
 
@@ -62,12 +63,16 @@ export class Worker implements LineOwner {
   version = ''
   /** Set when it is being killed: why. */
   killed: GatewayError | undefined
+  /** Its end has been counted. */
+  counted = false
   readonly shapes: ShapeTable
   readonly depth: number
   readonly #options: WorkerOptions
   readonly #owner: WorkerOwner
   readonly #host: WorkerHost
   readonly #lifespan: number
+  /** One a thread. */
+  readonly #seats: readonly Seat[]
   #readyLines = 0
   #leaving = false
   #patience = 0
@@ -85,9 +90,11 @@ export class Worker implements LineOwner {
     this.shapes = options.shapes
     this.depth = options.depth
     this.#lifespan = lifespan(options.maxRequests)
+    const { threads, board } = options
+    this.#seats = Array.from({ length: threads }, (_, i) => board.seat(this, threads === 1 ? undefined : i + 1))
     this.#host = options.open(options, {
       listening: (wires) => {
-        for (const wire of wires) this.lines.push(new Line(wire, this))
+        for (const [i, wire] of wires.entries()) this.lines.push(new Line(wire, this, this.#seats[i]!))
       },
       said: (line) => this.#said(line),
       leaving: () => this.#leave(),
@@ -113,6 +120,7 @@ export class Worker implements LineOwner {
       return
     }
     this.isReady = true
+    for (const seat of this.#seats) seat.ready = true
     this.#resolve()
   }
 
@@ -221,6 +229,7 @@ export class Worker implements LineOwner {
   #exited(exit: Exit): Exit {
     this.exit = exit
     for (const line of this.lines) line.break(undefined)
+    for (const seat of this.#seats) seat.leave()
     this.#settle(this.killed ?? this.#unready(exit))
     return exit
   }
