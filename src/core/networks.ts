@@ -1,6 +1,7 @@
 // Addresses and networks, compared on all sixteen bytes: one that is compared in part lets strangers in (CVE-2026-91768).
 
 import { isIP } from 'node:net'
+import type { Server, Socket } from 'node:net'
 
 /** The address as sixteen bytes, an IPv4 one as `::ffff:a.b.c.d` (RFC 4291, 2.5.5.2); undefined for what is none. A zone (`%eth0`) is no part of it. */
 export function parseIp(text: string): Uint8Array | undefined {
@@ -91,6 +92,17 @@ export class Networks {
     if (this.#known.size >= REMEMBERED) this.#known.clear()
     this.#known.set(address, found)
     return found
+  }
+
+  /**
+   * Whether a connection that `server` has accepted comes from one of them; a unix socket has no addresses, and its file's mode says who
+   * may. One that was reset before it was accepted has none either, any more, but what it had sent can still be read.
+   */
+  admits(socket: Socket, server: Server): boolean {
+    const { remoteAddress } = socket
+    if (remoteAddress !== undefined) return this.has(remoteAddress)
+    const bound = server.address()
+    return bound === null || typeof bound === 'string'
   }
 }
 

@@ -20,7 +20,7 @@ async function seen(options: ForwardedOptions, address: string, headers: readonl
   }, forwarded(options))
   const { body } = await serveMemory(application).request({
     remote: { address, port: 1234 },
-    local: { address: '10.0.0.9', port: 8080 },
+    local: address === '' ? { address: '', port: 0 } : { address: '10.0.0.9', port: 8080 },
     headers: ['Host', 'h', ...headers],
     ...init,
   })
@@ -84,7 +84,12 @@ describe('Forwarded', () => {
 })
 
 test('nobody on a unix socket is trusted unless that is said', async () => {
-  expect(await seen({ from: ['10.0.0.0/8', '::/0'] }, '', [X, '1.1.1.1'])).toBe(' 1234 http 8080 -')
+  expect(await seen({ from: ['10.0.0.0/8', '::/0'] }, '', [X, '1.1.1.1'])).toBe(' 1234 http 80 -')
+})
+
+test('a client by TCP that is gone, and so has no address any more, is not taken for one on a unix socket', async () => {
+  const local = { address: '10.0.0.9', port: 8080 }
+  expect(await seen({ from: ['unix'] }, '', [X, '1.1.1.1'], { local })).toBe(' 1234 http 8080 -')
 })
 
 test('what is no network is refused at the start', () => {

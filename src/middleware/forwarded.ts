@@ -33,7 +33,9 @@ export function forwarded(options: ForwardedOptions): Middleware {
   const trusts = (address: string): boolean => (address === '' ? unix : networks.has(address))
   const read = options.headers === 'forwarded' ? fromForwarded : fromXForwarded
   return (next) => (request) => {
-    if (trusts(request.remote.address)) return next(believed(request, read(request), trusts))
+    const { remote, local } = request
+    // A TCP client that was gone before anybody asked who it is has no address either.
+    if (trusts(remote.address) && (remote.address !== '' || local.address === '')) return next(believed(request, read(request), trusts))
     const list = request.headers.list
     const kept = withoutHeaders(list, ...FIELDS)
     return next(kept === list ? request : derive(request, { headers: kept }))

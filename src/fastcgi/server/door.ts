@@ -79,8 +79,7 @@ export class ServerDoor implements Reading {
   }
 
   #accept(socket: Socket): void {
-    // A unix socket has no address; its file's mode says who may.
-    if (this.#allowed !== undefined && socket.remoteAddress !== undefined && !this.#allowed.has(socket.remoteAddress)) {
+    if (this.#allowed?.admits(socket, this.server) === false) {
       this.#refused++
       socket.destroy()
       return

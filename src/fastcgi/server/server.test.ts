@@ -1,4 +1,7 @@
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
@@ -886,6 +889,25 @@ describe('the door', () => {
       await peer.closes()
       expect(peer.received).toBe(0)
     }
+  })
+
+  test('a request of somebody who is not on the list, and gone before he is accepted, is not carried out', async () => {
+    let asked = 0
+    const application: Application = () => {
+      asked++
+      return empty(204)
+    }
+    const { server } = await serve(application, { listen: { port: 0 }, allow: ['127.0.0.2'] })
+    const { port } = server.address as { port: number }
+    // Accepting waits for this process, which waits for the other one: its connection is reset by then, and says no more from where it came.
+    const script = `const socket = require('net').connect(${port}, '127.0.0.1')
+      socket.write(Buffer.from('${get(1).toString('hex')}', 'hex'), () => socket.resetAndDestroy())`
+    expect(spawnSync(process.execPath, ['-e', script]).status).toBe(0)
+    const allowed = connect({ host: '127.0.0.1', port, localAddress: '127.0.0.2' })
+    closers.push(() => allowed.destroy())
+    allowed.write(get(1))
+    await once(allowed, 'data')
+    expect(asked).toBe(1)
   })
 
   test.each<[string, FastCgiServerOptions, RegExp]>([
