@@ -310,7 +310,7 @@ class Pool {
 
   #startFailed(error: unknown): void {
     const delay = this.#trouble.pause()
-    this.#log.error({ app: this.#name }, `programs: "${this.#name}" did not start: ${describe(error)}; the next try is in ${delay} ms`)
+    this.#log.error({ app: this.#name }, `${describe(error)}${delay === 0 ? '' : `; the next try is in ${delay} ms`}`)
     this.#readiness.fail(error)
     for (const seat of this.#workers.values()) if (seat !== undefined) return
     // Nobody is there to serve those that wait, and the next try may end like this one.

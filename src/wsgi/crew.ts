@@ -56,6 +56,8 @@ export class Crew {
   readonly #memories: RestartMemory[] = []
   /** Those that have done their requests. They go one after the other: the first when all others are there, whom its successor is one of. */
   readonly #worn: Worker[] = []
+  /** Why the last one could not load the application. */
+  #told: string | undefined
   #stopping = false
 
   /** Throws CONFIG for an application that cannot be one, and for numbers that contradict each other. */
@@ -203,6 +205,7 @@ export class Crew {
 
   #joined(worker: Worker): void {
     if (worker.exit !== undefined || this.#stopping) return
+    this.#told = undefined
     this.#options.board.version = worker.version
     this.#log.info(
       { app: this.#options.name, pid: worker.pid },
@@ -214,7 +217,9 @@ export class Crew {
 
   #failed(error: GatewayError): void {
     if (this.#stopping) return
-    this.#log.error({ app: this.#options.name }, error.message)
+    // Its siblings fail for the same reason.
+    if (error.message !== this.#told) this.#log.error({ app: this.#options.name }, error.message)
+    this.#told = error.message
     this.#owner.failed(error)
   }
 
@@ -236,8 +241,10 @@ export class Crew {
     if (place !== -1) this.#worn.splice(place, 1)
     const how = `wsgi: worker ${worker.pid} ended with ${exit?.signal ?? `status ${exit?.code}`}`
     // The successor of the first of the worn is on its way.
-    const then = place === 0 ? 'another one is being started' : `starting another one in ${delay} ms`
-    this.#log.warn({ app: this.#options.name, pid: worker.pid }, `${how}; ${then}`)
+    const then =
+      place === 0 ? 'another one is being started' : delay === 0 ? 'another one is started' : `another one is started in ${delay} ms`
+    // Why it cannot load the application has been told, and that it ends for it is no news.
+    if (!worker.isUnfit || delay > 0) this.#log.warn({ app: this.#options.name, pid: worker.pid }, `${how}; ${then}`)
     if (place !== 0) this.#rest(delay, next)
     else if (this.#worn.length > 0) this.#try()
   }

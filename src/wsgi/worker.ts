@@ -151,6 +151,11 @@ export class Worker implements LineOwner {
     this.#reason = reason
   }
 
+  /** It has said that it cannot load the application. */
+  get isUnfit(): boolean {
+    return this.#reason !== undefined
+  }
+
   freed(line: Line): void {
     if (this.#leaving) this.#finish()
     this.#owner.freed(line)
