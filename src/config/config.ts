@@ -18,6 +18,7 @@ export interface Config {
       | CgiApplication
       | FcgiProgramApplication
       | FastcgiApplication
+      | StatusApplication
     >
   >
   /** Which application answers what: sites by host, and in them routes by path and method. */
@@ -87,6 +88,7 @@ export type Application =
   | CgiApplication
   | FcgiProgramApplication
   | FastcgiApplication
+  | StatusApplication
 
 /** Where the server listens, and what is spoken there. */
 export interface Listener {
@@ -196,6 +198,8 @@ export interface FolderApplication {
       readonly holdTime?: Duration
       /** Within what time the workers must be up. Of an embedded PHP: 30s. Default: "10s". */
       readonly start?: Duration
+      /** A script that runs longer is told of in the log, once, while it runs. 0: none is. Default: 0. */
+      readonly slow?: Duration
       /** Memory of each embedded interpreter. A native one has what `memory_limit` says. Default: "512M". */
       readonly memory?: Size
     }
@@ -240,6 +244,8 @@ export interface FolderApplication {
       readonly holdTime?: Duration
       /** How much of standard error goes to the log for each request. Default: "64K". */
       readonly stderr?: Size
+      /** A program that runs longer is told of in the log, once, while it runs. 0: none is. Default: 0. */
+      readonly slow?: Duration
     }
   }
   /** The pools of its Python applications, each the same. */
@@ -291,6 +297,8 @@ export interface FolderApplication {
       readonly bodyMemory?: Size
       /** Within what time a worker must have loaded the application. Of an embedded Python: 60s. Default: "30s". */
       readonly start?: Duration
+      /** A request that runs longer is told of in the log, once, while it runs. 0: none is. Default: 0. */
+      readonly slow?: Duration
       /** Memory of each embedded interpreter. Default: "512M". */
       readonly memory?: Size
     }
@@ -342,6 +350,8 @@ export interface FolderApplication {
       readonly start?: Duration
       /** Time between SIGTERM and SIGKILL. Default: "2s". */
       readonly stop?: Duration
+      /** A request that runs longer is told of in the log, once, while it runs. 0: none is. Default: 0. */
+      readonly slow?: Duration
     }
   }
   /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
@@ -409,6 +419,8 @@ export interface PhpApplication {
     readonly holdTime?: Duration
     /** Within what time the workers must be up. Of an embedded PHP: 30s. Default: "10s". */
     readonly start?: Duration
+    /** A script that runs longer is told of in the log, once, while it runs. 0: none is. Default: 0. */
+    readonly slow?: Duration
     /** Memory of each embedded interpreter. A native one has what `memory_limit` says. Default: "512M". */
     readonly memory?: Size
   }
@@ -472,6 +484,8 @@ export interface WsgiApplication {
     readonly bodyMemory?: Size
     /** Within what time a worker must have loaded the application. Of an embedded Python: 60s. Default: "30s". */
     readonly start?: Duration
+    /** A request that runs longer is told of in the log, once, while it runs. 0: none is. Default: 0. */
+    readonly slow?: Duration
     /** Memory of each embedded interpreter. Default: "512M". */
     readonly memory?: Size
   }
@@ -543,6 +557,8 @@ export interface CgiApplication {
     readonly holdTime?: Duration
     /** How much of standard error goes to the log for each request. Default: "64K". */
     readonly stderr?: Size
+    /** A program that runs longer is told of in the log, once, while it runs. 0: none is. Default: 0. */
+    readonly slow?: Duration
   }
   /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
   readonly sendfile?: readonly string[]
@@ -602,6 +618,8 @@ export interface FcgiProgramApplication {
     readonly start?: Duration
     /** Time between SIGTERM and SIGKILL. Default: "2s". */
     readonly stop?: Duration
+    /** A request that runs longer is told of in the log, once, while it runs. 0: none is. Default: 0. */
+    readonly slow?: Duration
   }
   /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
   readonly sendfile?: readonly string[]
@@ -762,6 +780,15 @@ export interface FastcgiApplication {
     /** For how long. Default: "5s". */
     readonly drainTime?: Duration
   }
+  /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
+  readonly sendfile?: readonly string[]
+}
+
+/** How all pools of the server are doing, as text, HTML, JSON or metrics (docs/status.md). Only requests from this machine get it, and those from addresses that are listed. */
+export interface StatusApplication {
+  readonly kind: 'status'
+  /** Addresses and networks that may see it beside this machine, IPv4 and IPv6; `unix`: whoever connects by a unix socket. Behind a trusted proxy the address of the client counts. Default: []. */
+  readonly allow?: readonly string[]
   /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
   readonly sendfile?: readonly string[]
 }

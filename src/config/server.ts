@@ -1,6 +1,6 @@
 // From a plan to what serves: one application made of all its sites. The one place where plans become backends.
 
-import { GatewayError, backend, compose, isBackend, text, toByteString } from '../core/index.ts'
+import { GatewayError, backend, compose, isBackend, poolsOf, text, toByteString } from '../core/index.ts'
 import {
   accessLog,
   bodyLimit,
@@ -23,7 +23,7 @@ import { fileProbe } from './file-probe.ts'
 import { kindNamed } from './kinds/index.ts'
 import { folder } from './kinds/folder.ts'
 import type { CgiLimits } from '../cgi/index.ts'
-import type { Application, Backend, GatewayResponse, Log, Middleware } from '../core/index.ts'
+import type { Application, Backend, GatewayResponse, Log, Middleware, PoolStatus } from '../core/index.ts'
 import type { AccessRecord, Exists, InternalFiles, RouteRule } from '../middleware/index.ts'
 import type { PhpLimits } from '../php/index.ts'
 import type { Guard, Spawner } from '../process/index.ts'
@@ -62,8 +62,11 @@ export interface BuiltServer extends Backend {
 /** The whole server as one backend, which closes what it starts. Rejects with CONFIG when a folder or a secret has gone meanwhile. */
 export async function buildServer(plan: ServerPlan, context: SiteContext): Promise<BuiltServer> {
   const spawner = context.spawner === undefined ? sharedSpawner(context.log) : undefined
-  const shared = spawner === undefined ? context : { ...context, spawner: spawner.get }
   const applications = new Map<string, Application>()
+  const pools = (): PoolStatus[] =>
+    [...applications].flatMap(([name, application]) => poolsOf([application]).map((each) => ({ ...each, application: name })))
+  const server = { pools, hosts: plan.sites.flatMap(({ hosts: names = [] }) => names) }
+  const shared = { ...context, server, ...(spawner !== undefined && { spawner: spawner.get }) }
   for (const [name, application] of Object.entries(plan.applications)) {
     applications.set(name, buildApplication(name, application, shared))
   }
@@ -81,6 +84,7 @@ export async function buildServer(plan: ServerPlan, context: SiteContext): Promi
       const failed = results.find((result) => result.status === 'rejected')
       if (failed !== undefined) throw failed.reason
     },
+    pools,
   })
   const { trustedProxies } = plan
   // Proxies first: the access log should name the client, and who came by https is not sent there.
@@ -106,7 +110,10 @@ function sharedSpawner(log: Log): { get(): Spawner; close(): Promise<void> } {
   }
 }
 
-function scopeOf(name: string, { log, guard, spawner, strict, limits }: SiteContext): BuildScope {
+/** With what an application may know of the others. */
+type Shared = SiteContext & Pick<BuildScope, 'server'>
+
+function scopeOf(name: string, { log, guard, spawner, strict, limits, server }: Shared): BuildScope {
   return {
     name,
     log,
@@ -114,10 +121,11 @@ function scopeOf(name: string, { log, guard, spawner, strict, limits }: SiteCont
     ...(spawner !== undefined && { spawner }),
     ...(strict !== undefined && { strict }),
     ...(limits !== undefined && { limits }),
+    ...(server !== undefined && { server }),
   }
 }
 
-function buildApplication(name: string, { kind, plan, sendfile }: ApplicationPlan, context: SiteContext): Application {
+function buildApplication(name: string, { kind, plan, sendfile }: ApplicationPlan, context: Shared): Application {
   const known = kindNamed(kind)
   if (known === undefined) throw new GatewayError('CONFIG', { status: 500, message: `config: there is no kind of application "${kind}"` })
   const application = known.build(plan, scopeOf(name, context))

@@ -26,7 +26,7 @@ export function prefetched(lines: readonly Line[]): number {
 }
 
 /** Threads that have a request, and all the requests that they have. */
-export function load(workers: Iterable<{ readonly lines: readonly Line[] }>): { readonly running: number; readonly inAll: number } {
+export function census(workers: Iterable<{ readonly lines: readonly Line[] }>): { readonly running: number; readonly inAll: number } {
   let running = 0
   let inAll = 0
   for (const { lines } of workers) {

@@ -11,7 +11,7 @@ import { Call } from './call.ts'
 import { Crew } from './crew.ts'
 import type { OpenHost } from './host.ts'
 import type { Line } from './line.ts'
-import { lineFor, load, prefetched } from './lines.ts'
+import { census, lineFor, prefetched } from './lines.ts'
 import { LIMITS, closed, refusal } from './options.ts'
 import type { WsgiCounts, WsgiLimits, WsgiPoolOptions } from './options.ts'
 import { Queue } from './queue.ts'
@@ -300,7 +300,7 @@ class Pool {
   }
 
   counts(): WsgiCounts {
-    const { running, inAll } = load(this.#crew.workers)
+    const { running, inAll } = census(this.#crew.workers)
     const workers = new Set([...this.#crew.workers].filter((worker) => worker.lines.some((line) => this.#lines.includes(line)))).size
     return { workers, running, prefetched: inAll - running, waiting: this.#queue.size, returned: this.#returned }
   }

@@ -8,6 +8,7 @@ import { nodeApp } from './node.ts'
 import { php } from './php.ts'
 import { programs } from './cgi.ts'
 import { python } from './wsgi.ts'
+import { status } from './status.ts'
 import { upstream } from './fastcgi.ts'
 import type { AnyKind } from './kind.ts'
 
@@ -21,6 +22,7 @@ export const KINDS: readonly AnyKind[] = [
   kindOf(programs),
   kindOf(fcgiProgram),
   kindOf(upstream),
+  kindOf(status),
 ]
 
 const byName = new Map(KINDS.map((kind) => [kind.kind, kind]))

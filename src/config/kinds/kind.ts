@@ -2,7 +2,7 @@
 // and what it would do with a request. A new kind is a file with one of these, and a line in the table in index.ts.
 
 import type { z } from 'zod'
-import type { Backend, ByteString, GatewayRequest, Log } from '../../core/index.ts'
+import type { Backend, ByteString, GatewayRequest, Log, PoolStatus } from '../../core/index.ts'
 import type { CgiLimits } from '../../cgi/index.ts'
 import type { PhpLimits } from '../../php/index.ts'
 import type { Guard, Spawner } from '../../process/index.ts'
@@ -44,6 +44,8 @@ export interface BuildScope {
   readonly spawner?: () => Spawner
   /** What does not come up is a reason for all not to: a front before this one goes on. Default: it costs its own requests. */
   readonly strict?: boolean
+  /** All applications together, and the names that its sites have. Asked only once all are built. */
+  readonly server?: { pools(): readonly PoolStatus[]; readonly hosts: readonly string[] }
   /** In place of what the plan says. */
   readonly limits?: { readonly php?: Partial<PhpLimits>; readonly cgi?: Partial<CgiLimits> }
 }
