@@ -139,25 +139,34 @@ export class Client implements UpstreamsOwner {
 
   // ---- for the hosts
 
-  open(spec: HostSpec, waiters: Waiters): Lanes | Promise<Lanes> {
+  get asks(): boolean {
     const { multiplex = false } = this.options
-    const one = (): Lanes => this.#connections(spec.address, this.#tlsOf(spec), spec.connections, waiters)
-    if (multiplex === false) return one()
-    const { ask = false, requests = 100, memory = 262_144, file = 67_108_864, directory } = multiplex === true ? {} : multiplex
-    const several = (most: number): Lanes =>
-      new MuxConnections(
-        {
-          ...this.#connecting(spec.address, this.#tlsOf(spec), spec.connections),
-          requests: Math.min(requests, most),
-          spill: { memory, file, ...(directory !== undefined && { directory }) },
-        },
-        waiters,
-      )
-    if (!ask) return several(65_535)
-    return getValues(spec.address, Math.min(1000, this.#connectTimeout), undefined, this.#tlsOf(spec)).then(
-      (values) => (values.get('FCGI_MPXS_CONNS') === '1' ? several(Number(values.get('FCGI_MAX_REQS')) || 65_535) : one()),
+    return typeof multiplex === 'object' && multiplex.ask === true
+  }
+
+  /** How many requests a host takes on a connection; undefined where it could not be reached. */
+  async ask(spec: HostSpec): Promise<number | undefined> {
+    try {
+      const values = await getValues(spec.address, Math.min(1000, this.#connectTimeout), undefined, this.#tlsOf(spec))
+      return values.get('FCGI_MPXS_CONNS') === '1' ? Number(values.get('FCGI_MAX_REQS')) || 65_535 : 1
+    } catch (error) {
       // Many do not answer at all: those cannot.
-      one,
+      return error instanceof GatewayError && error.code === 'UNAVAILABLE' ? undefined : 1
+    }
+  }
+
+  /** @param most requests that the host takes on a connection; 1: it does not share them. */
+  open(spec: HostSpec, most: number, waiters: Waiters): Lanes {
+    const { multiplex = false } = this.options
+    if (multiplex === false || most === 1) return this.#connections(spec.address, this.#tlsOf(spec), spec.connections, waiters)
+    const { requests = 100, memory = 262_144, file = 67_108_864, directory } = multiplex === true ? {} : multiplex
+    return new MuxConnections(
+      {
+        ...this.#connecting(spec.address, this.#tlsOf(spec), spec.connections),
+        requests: Math.min(requests, most),
+        spill: { memory, file, ...(directory !== undefined && { directory }) },
+      },
+      waiters,
     )
   }
 

@@ -122,6 +122,7 @@ export class MuxConnections implements Lanes {
     connection.onClose = (error) => {
       if (error !== undefined) log?.warn({ peer: this.peer, err: error }, 'fastcgi: a connection was closed')
       this.#all.delete(connection)
+      if (this.#all.size === 0) this.#waiters.emptied?.()
       this.#settle()
     }
     this.#all.add(connection)

@@ -118,6 +118,7 @@ export class Connections implements Lanes {
       this.#fresh.delete(connection)
       const at = this.#idle.indexOf(connection)
       if (at !== -1) this.#idle.splice(at, 1)
+      if (this.#all.size === 0) this.#waiters.emptied?.()
       this.#freeSlot()
     }
     if (this.#ended) {

@@ -43,7 +43,7 @@ export async function dispatch(client: Client, set: Upstreams, job: Job): Promis
       if (again) throw error
       continue
     }
-    const answer = await ask(client, host, lane, job)
+    const answer = await ask(client, place, lane, job)
     if (!(answer instanceof Failure)) return answer
     failure = answer.error
     if (!answer.elsewhere || left-- === 0) throw failure
@@ -53,19 +53,19 @@ export async function dispatch(client: Client, set: Upstreams, job: Job): Promis
 /** One host: perhaps twice, when a kept connection turns out to be closed. */
 async function ask(
   client: Client,
-  host: Upstream,
+  { host, lanes }: Place,
   first: Lane,
   { request, stream, source, until }: Job,
 ): Promise<GatewayResponse | Failure> {
   for (let lane = first; ;) {
-    const call = new ClientCall(client, host.lanes, lane, request, stream, source, until, host)
+    const call = new ClientCall(client, lanes, lane, request, stream, source, until, host)
     try {
       return await lane.send(call)
     } catch (error) {
       if (!call.retrying) return new Failure(error, call.elsewhere)
     }
     try {
-      lane = await host.lanes.claimed()
+      lane = await lanes.claimed()
     } catch (error) {
       host.ended('failure')
       return new Failure(error, true)

@@ -18,6 +18,8 @@ export interface Waiters {
   readonly size: number
   /** Gives it to the first; only while there is one. */
   offer(lane: Lane | Promise<Lane>): void
+  /** The last connection is gone, whoever closed it: what is at the other end may be another program by now. */
+  emptied?(): void
 }
 
 export interface LaneCounts {

@@ -1,5 +1,5 @@
 import { readdirSync, readlinkSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -455,6 +455,70 @@ describe('asking first', () => {
     expect([...shares.values()]).toEqual(expected)
     for (const each of peer.seen) each.socket.write(page(each, 'ok'))
     expect(await Promise.all(all.map(async (each) => textOf(await each)))).toEqual(['ok', 'ok', 'ok', 'ok'])
+  })
+
+  const yes = values({ FCGI_MPXS_CONNS: '1', FCGI_MAX_REQS: '50' })
+  const no = values({ FCGI_MPXS_CONNS: '0' })
+
+  /** The connections on which so many requests at once come. */
+  async function spread(app: FastCgiBackend, seen: Seen[], count: number): Promise<number> {
+    const from = seen.length
+    const all = Array.from({ length: count }, (_, i) => ask(app, `/${i}`))
+    await expect.poll(() => seen.length).toBe(from + count)
+    const asked = seen.slice(from)
+    for (const each of asked) each.socket.write(page(each, 'ok'))
+    expect(await Promise.all(all.map(async (each) => textOf(await each)))).toEqual(all.map(() => 'ok'))
+    return new Set(asked.map(({ connection }) => connection)).size
+  }
+
+  test('is done again when no connection is left: what was started anew may be another one', async () => {
+    const on = { values: yes }
+    const peer = await several(() => {}, on)
+    const app = client(peer.path, { ask: true }, { connections: 4 })
+    expect(await spread(app, peer.seen, 4)).toBe(1)
+    const restart = async (said: Buffer): Promise<void> => {
+      on.values = said
+      for (const socket of peer.sockets) socket.destroy()
+      await expect.poll(() => app.status()[0]!.connections).toBe(0)
+    }
+    await restart(no)
+    // Not one of them is together with another before it is known that they may be.
+    expect(await spread(app, peer.seen, 4)).toBe(4)
+    await restart(yes)
+    // Who could not share has its connections; the next ones share.
+    expect(await spread(app, peer.seen, 4)).toBeGreaterThan(1)
+    await expect.poll(() => spread(app, peer.seen, 4)).toBe(1)
+  })
+
+  test('is done again when a host that was left alone is tried again', async () => {
+    const on = { values: yes }
+    const peer = await several(() => {}, on)
+    const health = { failures: 1, ejection: 20 }
+    const app = fastcgi({
+      upstreams: [peer.path],
+      multiplex: { ask: true },
+      connections: 4,
+      health,
+      retries: 0,
+      limits: { firstByte: 500 },
+    })
+    opened.push(() => app.close(0))
+    expect(await spread(app, peer.seen, 3)).toBe(1)
+    await expect(ask(app, '/')).rejects.toMatchObject({ code: 'TIMEOUT' })
+    expect(app.status()[0]).toMatchObject({ state: expect.stringMatching(/down|trial/), ejections: 1 })
+    on.values = no
+    await expect.poll(() => app.status()[0]!.state).toBe('trial')
+    expect(await spread(app, peer.seen, 1)).toBe(1)
+    await expect.poll(() => spread(app, peer.seen, 3)).toBe(3)
+  })
+
+  test('is done again with the next request where nobody was there to be asked', async () => {
+    const peer = await several(() => {}, { values: yes })
+    const path = `${peer.path}.later`
+    const app = client(path, { ask: true }, { connections: 4 })
+    await expect(ask(app, '/')).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    await symlink(peer.path, path)
+    await expect.poll(() => spread(app, peer.seen, 4)).toBe(1)
   })
 
   test('or being told CANT_MPX_CONN: from then on one at a time', async () => {

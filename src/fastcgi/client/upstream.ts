@@ -5,6 +5,7 @@ import type { Health, HealthEvent, HealthRules, HostState, Log } from '../../cor
 import type { UpstreamStatus } from './options.ts'
 import type { Lane, Lanes, Waiters } from './lanes.ts'
 import type { HostSpec } from './upstream-names.ts'
+import type { Place } from './upstreams.ts'
 
 /** What a host needs of the set it belongs to. */
 export interface Hosting {
@@ -15,12 +16,20 @@ export interface Hosting {
   /** Whether none of the hosts is up, so that each may be tried. */
   readonly desperate: boolean
   /** A host has a lane for who waits longest. */
-  give(host: Upstream, lane: Lane | Promise<Lane>): void
+  give(place: Place): void
   /** A host may have become able to take more. */
   changed(): void
-  /** Its connections; a promise where it has to be asked first what it can do. */
-  open(spec: HostSpec, waiters: Waiters): Lanes | Promise<Lanes>
+  /** Whether hosts are asked how many requests they take on a connection. */
+  readonly asks: boolean
+  /** Never rejects; undefined when the host could not be reached. */
+  ask(spec: HostSpec): Promise<number | undefined>
+  open(spec: HostSpec, requests: number, waiters: Waiters): Lanes
 }
+
+/** What is taken of who is not asked: as many as a connection can have ids. */
+const ANY = 65_535
+/** Connections of before the host said something else end within this many milliseconds. */
+const RETIREMENT = 3_600_000
 
 export class Upstream implements HostState, Waiters {
   readonly key: string
@@ -29,6 +38,13 @@ export class Upstream implements HostState, Waiters {
   #spec: HostSpec
   readonly #set: Hosting
   #lanes: Lanes | undefined
+  /** Connections of before it said that it is another one than it was. */
+  readonly #former = new Set<Lanes>()
+  /** Requests on one of its connections, as it has said; 0: it has said nothing yet. */
+  #several = 0
+  #asking = false
+  /** It may be another program than the one that was asked: it was left alone, or has no connection any more. */
+  #doubtful = false
   #health: Health
   #requests = 0
   #failures = 0
@@ -42,15 +58,36 @@ export class Upstream implements HostState, Waiters {
     this.#spec = spec
     this.#set = set
     this.#health = newHealth(since)
-    const lanes = set.open(spec, this)
-    if (!(lanes instanceof Promise)) this.#lanes = lanes
-    else {
-      void lanes.then((made) => {
-        this.#lanes = made
-        if (this.#gone) void made.close(0)
-        else set.changed()
-      })
+    if (set.asks) void this.#ask()
+    else this.#lanes = set.open(spec, ANY, this)
+  }
+
+  /** Finds out what it can do; while that is not known, it gets nothing that might be too much for it. */
+  async #ask(): Promise<void> {
+    this.#asking = true
+    const said = await this.#set.ask(this.#spec)
+    this.#asking = false
+    if (this.#gone) return
+    // Not reached: the next request asks again.
+    this.#doubtful = said === undefined
+    const several = said ?? (this.#several || 1)
+    if (several !== this.#several) this.#become(several)
+    this.#set.changed()
+  }
+
+  #become(several: number): void {
+    const { log } = this.#set
+    const before = this.#lanes
+    if (before !== undefined) {
+      log?.info(
+        { peer: this.key, requests: several },
+        `fastcgi: ${this.key} takes ${several} at a time on a connection now, ${this.#several} before`,
+      )
+      this.#former.add(before)
+      void before.close(RETIREMENT).then(() => this.#former.delete(before))
     }
+    this.#several = several
+    this.#lanes = this.#set.open(this.#spec, several, this)
   }
 
   get weight(): number {
@@ -65,22 +102,26 @@ export class Upstream implements HostState, Waiters {
     return mayServe(this.#health, this.active, performance.now())
   }
 
-  /** Not while it is still being asked what it can do. */
   get room(): boolean {
-    return this.#lanes?.room === true
+    return !this.#held && this.#lanes?.room === true
+  }
+
+  /** It is being asked whether it still takes several on a connection, or for the first time. */
+  get #held(): boolean {
+    return this.#asking && this.#several !== 1
   }
 
   /** Who waits for a lane of any host. One that is down takes nobody, unless all are. */
   get size(): number {
-    return this.up || this.#set.desperate ? this.#set.waiting : 0
+    return !this.#held && (this.up || this.#set.desperate) ? this.#set.waiting : 0
   }
 
   offer(lane: Lane | Promise<Lane>): void {
-    this.#set.give(this, lane)
+    this.#set.give({ host: this, lanes: this.#lanes!, lane })
   }
 
-  get lanes(): Lanes {
-    return this.#lanes!
+  emptied(): void {
+    this.#doubtful = this.#set.asks
   }
 
   /** The same host with another share. */
@@ -94,15 +135,17 @@ export class Upstream implements HostState, Waiters {
   }
 
   /** A lane, while it has room. Exactly one `ended` must follow. */
-  take(): Lane | Promise<Lane> {
+  take(): Place {
     this.began()
-    return this.lanes.take()!
+    const lanes = this.#lanes!
+    return { host: this, lanes, lane: lanes.take()! }
   }
 
   /** A request has got one of its lanes. */
   began(): void {
     this.active++
     this.#requests++
+    if (this.#doubtful && !this.#asking) void this.#ask()
   }
 
   /** What became of a request: `undefined` says nothing about the host. */
@@ -123,6 +166,7 @@ export class Upstream implements HostState, Waiters {
       log?.info({ peer: this.key }, `fastcgi: ${this.key} is back`)
       this.#set.changed()
     } else if (!after.up && after.until !== before.until) {
+      this.#doubtful = this.#set.asks
       const wait = after.until - now
       const then = wait === Number.POSITIVE_INFINITY ? 'until a check passes' : `for ${Math.round(wait)} ms`
       log?.warn({ peer: this.key, ejections: after.ejections }, `fastcgi: ${this.key} failed and is left alone ${then}`)
@@ -164,6 +208,6 @@ export class Upstream implements HostState, Waiters {
     this.#gone = true
     clearTimeout(this.#trialTimer)
     clearTimeout(this.#checkTimer)
-    await this.#lanes?.close(grace)
+    await Promise.all([...this.#former, this.#lanes].map((lanes) => lanes?.close(grace)))
   }
 }

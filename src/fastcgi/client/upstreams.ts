@@ -18,13 +18,18 @@ import type { HostSpec, Source } from './upstream-names.ts'
 /** A host that has a lane for a request. `ended` must follow exactly once. */
 export interface Place {
   readonly host: Upstream
+  /** Those that the lane is one of: the host may have others by the time it is used. */
+  readonly lanes: Lanes
   readonly lane: Lane | Promise<Lane>
 }
 
 /** What a set needs of the client it works for. */
 export interface UpstreamsOwner {
   readonly options: FastCgiOptions
-  open(spec: HostSpec, waiters: Waiters): Lanes | Promise<Lanes>
+  /** Whether hosts are asked how many requests they take on a connection. */
+  readonly asks: boolean
+  ask(spec: HostSpec): Promise<number | undefined>
+  open(spec: HostSpec, requests: number, waiters: Waiters): Lanes
   check(spec: HostSpec): Promise<boolean>
 }
 
@@ -147,8 +152,7 @@ export class Upstreams implements Hosting {
     const hosts = eligible(this.#hosts, tried)
     if (hosts === 'none') throw this.#nobody()
     if (hosts === 'full') return this.#queue.wait(request)
-    const host = this.#choose(hosts, request)
-    return { host, lane: host.take() }
+    return this.#choose(hosts, request).take()
   }
 
   async #placeOnceFound(request: GatewayRequest, tried: ReadonlySet<Upstream>): Promise<Place> {
@@ -173,8 +177,16 @@ export class Upstreams implements Hosting {
 
   // ---- what hosts tell
 
-  open(spec: HostSpec, waiters: Waiters): Lanes | Promise<Lanes> {
-    return this.#owner.open(spec, waiters)
+  get asks(): boolean {
+    return this.#owner.asks
+  }
+
+  ask(spec: HostSpec): Promise<number | undefined> {
+    return this.#owner.ask(spec)
+  }
+
+  open(spec: HostSpec, requests: number, waiters: Waiters): Lanes {
+    return this.#owner.open(spec, requests, waiters)
   }
 
   get waiting(): number {
@@ -185,17 +197,16 @@ export class Upstreams implements Hosting {
     return this.#hosts.every((host) => !host.up)
   }
 
-  give(host: Upstream, lane: Lane | Promise<Lane>): void {
-    host.began()
-    this.#queue.offer({ host, lane })
+  give(place: Place): void {
+    place.host.began()
+    this.#queue.offer(place)
   }
 
   changed(): void {
     while (this.#queue.size > 0) {
       const hosts = eligible(this.#hosts)
       if (typeof hosts === 'string') return
-      const host = this.#choose(hosts, undefined)
-      this.#queue.offer({ host, lane: host.take() })
+      this.#queue.offer(this.#choose(hosts, undefined).take())
     }
   }
 
