@@ -43,7 +43,7 @@ export interface FileSystem {
 }
 
 /** Errors as WASI numbers them. */
-export const Errno = { EACCES: 2, EINVAL: 28, ENOENT: 44, EPERM: 63, EPIPE: 64, EROFS: 69, EAGAIN: 6, EBADF: 8 } as const
+export const Errno = { EACCES: 2, EINVAL: 28, ENOENT: 44, ENOSYS: 52, EPERM: 63, EPIPE: 64, EROFS: 69, EAGAIN: 6, EBADF: 8 } as const
 
 /** One line about what an interpreter threw. Emscripten's own errors are no Errors. */
 export function reasonOf(error: unknown): string {

@@ -29,6 +29,7 @@ export function mountFolders(fs: FileSystem, mounts: readonly Mount[]): void {
   const { NODEFS } = fs.filesystems
   guardPaths(fs, NODEFS)
   guardWrites(fs, NODEFS)
+  nameAll(NODEFS)
   for (const { path, at = path, writable } of mounts) {
     fs.mkdirTree(at)
     fs.mount(NODEFS, { root: path, writable }, at)
@@ -89,6 +90,15 @@ function guardWrites(fs: FileSystem, type: FileSystemType): void {
   before(stream, 'open', (opened: Stream) => {
     if ((opened.flags & WRITES) !== 0) check(opened.node)
   })
+}
+
+/** A folder names itself and the one above it, as everywhere: there are programs that take the first two names away. */
+function nameAll({ node_ops }: FileSystemType): void {
+  const readdir = node_ops!['readdir'] as (this: unknown, node: Node) => string[]
+  node_ops!['readdir'] = function all(this: unknown, node: Node): string[] {
+    const names = readdir.call(this, node)
+    return names.includes('.') ? names : ['.', '..', ...names]
+  } as Operations[string]
 }
 
 function before<Args extends unknown[]>(operations: Operations, name: string, check: (...args: Args) => void): void {

@@ -7,6 +7,7 @@
 import { dirname } from 'node:path'
 import { Errno } from './emscripten.ts'
 import type { FileSystem } from './emscripten.ts'
+import { loadNothingMore, withoutSystem } from './fence.ts'
 import { freezeMemory, mountFolders } from './files.ts'
 import type { Mount } from './files.ts'
 import type { UserSpace, UserSpaceContext } from './php-locks.ts'
@@ -73,6 +74,7 @@ export class PhpEngine {
     runtime.ccall('wasm_set_sapi_name', 'number', ['string'], ['cgi-fcgi'])
     if ((await runtime.ccall('php_wasm_init', 'number', [], [], { async: true })) !== 0) throw new Error('PHP did not start')
     freezeMemory(runtime.FS)
+    loadNothingMore()
     return engine
   }
 
@@ -214,9 +216,8 @@ async function load(options: EngineOptions): Promise<Runtime> {
       onAbort: reject,
       // In another turn: it is called before `init` has returned.
       onRuntimeInitialized: () => setImmediate(() => resolve(runtime)),
-      instantiateWasm: (imports: { env: Record<string, unknown> }, done: (instance: WasmInstance, module: WasmModule) => void) => {
-        // A socket would be a WebSocket here, to whatever address a script names.
-        imports.env['__syscall_socket'] = () => -Errno.EACCES
+      instantiateWasm: (imports: object, done: (instance: WasmInstance, module: WasmModule) => void) => {
+        withoutSystem(imports)
         wasm.instantiate(options.module, imports).then((instance) => done(instance as WasmInstance, options.module), reject)
         return {}
       },

@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from 'node:url'
 import type { FileSystem } from './emscripten.ts'
+import { loadNothingMore, withoutSystem } from './fence.ts'
 import { freezeMemory, mountFolders } from './files.ts'
 import type { PythonThreadData } from './python-messages.ts'
 import { wasm } from './wasm.ts'
@@ -15,6 +16,7 @@ export interface Python {
   readonly _module: { readonly HEAPU8: Uint8Array }
   runPython(code: string, options?: { filename?: string }): unknown
   unregisterJsModule(name: string): void
+  setStdin(options: { read(buffer: Uint8Array): number }): void
   setStdout(options: { write(bytes: Uint8Array): number }): void
   setStderr(options: { write(bytes: Uint8Array): number }): void
 }
@@ -41,6 +43,8 @@ export async function openPython(data: PythonThreadData, write: (bytes: Uint8Arr
     write(bytes)
     return bytes.length
   }
+  // At its end, as for a program that a server starts. The thread has none, and reading that would end the interpreter.
+  python.setStdin({ read: () => 0 })
   python.setStdout({ write: put })
   python.setStderr({ write: put })
   mountFolders(python.FS, data.mounts)
@@ -58,6 +62,7 @@ function reuse({ module, moduleSize }: PythonThreadData): void {
   wasm.instantiate = async (source, imports) => {
     const bytes = source as { readonly byteLength?: number }
     if (bytes.byteLength !== moduleSize) return instantiate(source, imports)
+    withoutSystem(imports)
     return { instance: (await instantiate(module, imports)) as never, module }
   }
 }
@@ -80,5 +85,8 @@ for name in [name for name in sys.modules if name.split('.')[0] in ('js', 'pyodi
   // `instanceof Function` is asked for by the interpreter itself.
   const stub = Object.assign(() => {}, { prototype: Function.prototype })
   Object.defineProperty(globalThis, 'Function', { value: stub })
+  // The frames of a stack would be handed to it, with the objects that they are about.
+  Object.defineProperty(Error, 'prepareStackTrace', { value: undefined, writable: false, configurable: false })
+  loadNothingMore()
   for (const name of ['eval', 'process', 'require', 'fetch', 'WebSocket', 'module', 'Worker']) Reflect.deleteProperty(globalThis, name)
 }

@@ -17,7 +17,7 @@ const note = (_: object, message: string): void => void lines.push(message)
 const log = { debug() {}, info: note, warn: note, error: note }
 
 const APP = `
-import ctypes, json, os, sys, tempfile, time
+import ctypes, json, os, socket, sys, tempfile, time
 import beside, packaged
 
 def tries(*attempts):
@@ -38,6 +38,21 @@ def javascript():
     channel = [each for each in gc.get_objects() if type(each).__name__ == 'Channel'][0]
     channel._receive.constructor('return process')()
 
+def shell():
+    assert os.system('touch ' + here('by-a-shell')) == 0
+
+def c_library(name, *args):
+    assert getattr(ctypes.CDLL(None), name)(*args) >= 0
+
+# Each frame of a JavaScript stack knows the object that it is about.
+def frames():
+    from pyodide import ffi
+    thing = ffi.to_js({'a': 1})
+    try:
+        ffi.to_js([1]).at.call(None)
+    except ffi.JsException as error:
+        thing.constructor.getPrototypeOf(error.js_error.constructor).prepareStackTrace = ffi.create_proxy(lambda error, frames: frames)
+
 def do(environ):
     path = environ['PATH_INFO']
     if path == '/loop':
@@ -56,7 +71,11 @@ def do(environ):
             lambda: open('/left', 'w'), lambda: os.symlink('/etc', here('made')), lambda: open('written', 'w').close(), lambda: tempfile.TemporaryFile().close())
     if path == '/ways-out':
         return tries(lambda: exec('import js'), lambda: exec('import pyodide_js'), lambda: exec('from pyodide.code import run_js; run_js("1")'), javascript,
-            lambda: exec('import subprocess; subprocess.run(["id"])'), lambda: exec('import socket; socket.create_connection(("127.0.0.1", 80), 1)'), lambda: os.fork())
+            lambda: exec('import subprocess; subprocess.run(["id"])'), lambda: exec('import socket; socket.create_connection(("127.0.0.1", 80), 1)'), lambda: os.fork(),
+            shell, lambda: c_library('system', b'touch ' + here('by-a-shell').encode()), lambda: c_library('_emscripten_system', b'touch ' + here('by-a-shell').encode()),
+            lambda: c_library('socket', 2, 1, 0), lambda: socket.socketpair(), frames)
+    if path == '/stdin':
+        return [sys.stdin.read(), open('/dev/stdin').read()]
     return [beside.NAME, packaged.NAME, os.environ.get('SETTING'), 'PATH' in os.environ and os.environ['PATH'], sys.version_info[0], environ['wsgi.multithread'], len(environ['wsgi.input'].read())]
 
 def application(environ, start_response):
@@ -109,7 +128,12 @@ test('it sees the files of its folder and no others', async () => {
 })
 
 test('JavaScript, programs and the network are out of its reach', async () => {
-  expect(await get('/ways-out')).toEqual([false, false, false, false, false, false, false])
+  expect(await get('/ways-out')).toEqual(Array.from({ length: 13 }, () => false))
+  expect(existsSync(join(root, 'by-a-shell'))).toBe(false)
+})
+
+test('its standard input is at its end', async () => {
+  expect(await get('/stdin')).toEqual(['', ''])
 })
 
 describe('when it goes wrong', () => {
