@@ -108,6 +108,8 @@ describe('several hosts', () => {
     ['an address that is none, in text', { upstreams: ['/a', 'http://b'] }, 'upstreams[1]'],
     ['no hosts', { upstreams: [] }, 'at least one host'],
     ['a balance that is none', { address: '/a', balance: 'random' }, 'two-choices'],
+    ['a balance of one host', { address: '/a', balance: 'first' }, '"upstreams" in place of "address"'],
+    ['the health of one host', { address: 'fastcgi://a:1', health: { failures: 1 } }, '"upstreams" in place of "address"'],
     ['a certificate without its key', { address: 'fastcgis://a:1', tls: { cert: 'package.json' } }, '"cert" and "key" together'],
     ['an authority that is not there', { address: 'fastcgis://a:1', tls: { ca: 'missing.pem' } }, 'tls.ca'],
     ['too many requests on a connection', { address: '/a', multiplex: { requests: 70_000 } }, 'multiplex'],

@@ -190,6 +190,9 @@ export function describeHosts<T extends HostsSettings>(settings: T, scope: Descr
     if (typeof each === 'string') checkAddress(`upstreams[${i}]`, each, scope)
     else checkAddress(`upstreams[${i}].address`, each.address, scope)
   }
+  for (const each of ['balance', 'health'] as const) {
+    if (settings[each] !== undefined && isOneHost(settings)) scope.problem(each, '"upstreams" in place of "address" beside it', 'one host')
+  }
   const { tls } = settings
   if (tls === undefined) return settings
   if ((tls.cert === undefined) !== (tls.key === undefined)) scope.problem('tls', '"cert" and "key" together', 'one of them')
@@ -203,6 +206,11 @@ export function describeHosts<T extends HostsSettings>(settings: T, scope: Descr
       ...(tls.passphrase !== undefined && { passphrase: scope.secrets('tls', { passphrase: tls.passphrase })['passphrase']! }),
     },
   }
+}
+
+/** Neither a list of hosts nor a name that DNS makes several of. What is no address is told elsewhere. */
+function isOneHost({ address, resolve }: HostsSettings): boolean {
+  return address !== undefined && resolve === undefined && !/^fastcgis?\+srv:/.test(address)
 }
 
 function checkAddress(member: string, address: string, scope: DescribeScope): void {

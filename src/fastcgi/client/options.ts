@@ -2,6 +2,7 @@
 
 import { GatewayError, HEALTH, isComputed } from '../../core/index.ts'
 import type { Address, Backend, ByteString, HealthRules, Log, Policy } from '../../core/index.ts'
+import { parseTarget } from './connect.ts'
 import type { TlsOptions } from './connect.ts'
 import type { Role } from '../record.ts'
 import type { CheckOptions } from './upstream-check.ts'
@@ -13,9 +14,9 @@ export interface FastCgiOptions {
   readonly address?: Address | string
   /** Instead of `address`: several hosts of the same application. Their set can be changed while it runs. */
   readonly upstreams?: readonly (UpstreamOptions | string)[]
-  /** Which of several gets the next request. Default `round-robin`. A variable or a cookie: requests with the same value go to the same host. */
+  /** Which of several gets the next request. Default `round-robin`. A variable or a cookie: requests with the same value go to the same host. Refused beside an `address` that is one host. */
   readonly balance?: Balance
-  /** When one of several is left alone, and when it is tried again. */
+  /** When one of several is left alone, and when it is tried again. Refused beside an `address` that is one host: `upstreams` may have one, to be watched. */
   readonly health?: HealthOptions
   /** Ask DNS for the hosts behind names, again and again: each address is a host of its own. `fastcgi+srv://` names are always asked for. */
   readonly resolve?: ResolveOptions
@@ -195,10 +196,20 @@ export function constantsOf(options: FastCgiOptions): readonly (readonly [ByteSt
   return all
 }
 
+/** Whether there is one host and never another: no name that DNS makes several of, no set that can be changed. */
+function isOneHost({ address, resolve }: FastCgiOptions): boolean {
+  return address !== undefined && resolve === undefined && (typeof address !== 'string' || 'address' in parseTarget(address))
+}
+
 /** Throws CONFIG. */
 export function checkOptions(options: FastCgiOptions): void {
   if ((options.address === undefined) === (options.upstreams === undefined)) {
     throw configError(`expected either address or upstreams, got ${options.address === undefined ? 'neither' : 'both'}`)
+  }
+  for (const each of ['balance', 'health'] as const) {
+    if (options[each] !== undefined && isOneHost(options)) {
+      throw configError(`${each} is about several hosts, and address is one: write upstreams: [...] instead of address, or leave it out`)
+    }
   }
   wholeNumber('connections', options.connections ?? 8, 1)
   wholeNumber('retries', options.retries ?? 0, 0)

@@ -424,6 +424,28 @@ describe('idle connections', () => {
   })
 })
 
+describe('what is about several hosts', () => {
+  test.each<[string, FastCgiOptions]>([
+    ['balance', { address: '/a', balance: 'first' }],
+    ['balance', { address: { path: '/a' }, balance: { cookie: 'sid' }, multiplex: true }],
+    ['health', { address: 'fastcgi://a:1', health: { failures: 1 } }],
+    ['health', { address: '127.0.0.1:1', health: { check: {} } }],
+  ])('is refused beside one address: %s of %j', (name, options) => {
+    expect(() => fastcgi(options)).toThrow(`${name} is about several hosts, and address is one: write upstreams: [...]`)
+  })
+
+  test('is in force for an address that DNS makes several of, and for a list of one', async () => {
+    const server = await nameServer({ a: { 'php.test': ['127.0.0.1', '127.0.0.2'] }, srv: {} })
+    const rules: Partial<FastCgiOptions> = { balance: 'first', health: { failures: 1 } }
+    const a = await peer('tcp', says('a'))
+    const app = opens({ address: `php.test:${portOf(a)}`, resolve: { servers: [server] }, ...rules })
+    expect(await story(app, 2)).toBe('aa')
+    expect(counts(app)).toEqual([2, 0])
+    opens({ address: 'fastcgi+srv://_fcgi._tcp.test', resolve: { servers: [server] }, ...rules })
+    expect(states(client([a], rules))).toBe('up')
+  })
+})
+
 describe('names', () => {
   test('of services stand for their hosts: priority is order, weight is share, and the set follows', async () => {
     const [a, b, c] = [await peer('tcp', says('a')), await peer('tcp', says('b')), await peer('tcp', says('c'))]
