@@ -17,7 +17,7 @@ export const CHECK: CommandHelp = {
     'Reads a configuration, looks up every file, folder, secret and interpreter that it names, and starts nothing.',
     'All mistakes are reported together, each with its place, what was expected and what is there.',
     '',
-    'Exit code 0: it can be served. 1: it cannot, or something is missing.',
+    'Exit code 0: it can be served. 1: it cannot, or something is missing. 2: a mistake on the command line.',
   ].join('\n'),
   options: CHOICE,
   examples: [

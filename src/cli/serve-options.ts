@@ -8,6 +8,7 @@ import {
   UsageError,
   parseChoice,
   parseListen,
+  parsePath,
   parsePort,
   parseSeconds,
   parseSize,
@@ -24,7 +25,7 @@ const DEFAULT_GRACE = 30_000
 export const SERVE: CommandHelp = {
   name: 'serve',
   usage: '[folder | -c FILE] [options]',
-  summary: 'Serve a folder: files, PHP, CGI programs; or what a configuration says',
+  summary: 'Serve a folder: files, PHP, Python, JavaScript, CGI and FastCGI programs; or a configuration',
   about: [
     'Serves a folder, this one if none is named, with no configuration:',
     '',
@@ -59,6 +60,7 @@ export const SERVE: CommandHelp = {
     'max-body': { value: 'SIZE', help: 'Largest request body: 500K, 8M, 1G' },
     timeout: { value: 'SECONDS', help: 'How long a program may be silent (default 60): then it is ended, with 504' },
     grace: { value: 'SECONDS', help: `What requests get to finish at the end or on reload (default ${DEFAULT_GRACE / 1000})` },
+    status: { value: 'PATH', help: 'Show there how its pools are doing, to this machine only (docs/status.md)' },
     'access-log': { value: 'FILE', help: 'A file, - for standard output (default) or off' },
     'log-level': { value: 'LEVEL', help: `${LEVELS.join(', ')} (default info)` },
     'log-format': { value: 'FORMAT', help: 'pretty or json (default: pretty on a terminal, json elsewhere)' },
@@ -130,6 +132,7 @@ export function serveOptions(parsed: Parsed, env: NodeJS.ProcessEnv): ServeOptio
     value('php-cgi', asIs),
     value('max-body', parseSize),
   ]
+  const status = value('status', parsePath)
   const [timeout, grace, pidFile] = [value('timeout', parseSeconds), value('grace', parseSeconds), value('pid-file', asIs)]
   const pid = pidFile === undefined ? {} : { pidFile: resolve(pidFile) }
   const listens = parsed.values.has('listen')
@@ -149,6 +152,7 @@ export function serveOptions(parsed: Parsed, env: NodeJS.ProcessEnv): ServeOptio
       ...(phpCgi !== undefined && { phpCgi }),
       ...(maxBody !== undefined && { maxBody }),
       ...(timeout !== undefined && { timeout }),
+      ...(status !== undefined && { status }),
     },
     given: {
       log,

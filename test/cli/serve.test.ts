@@ -62,7 +62,7 @@ Usage
   viaduct <command> [options]
 
 Commands
-  serve    Serve a folder: files, PHP, CGI programs; or what a configuration says
+  serve    Serve a folder: files, PHP, Python, JavaScript, CGI and FastCGI programs; or a configuration
   check    Look for mistakes in a configuration or a folder
   explain  Tell what would answer a URL, and why, without running it
   request  Ask a FastCGI application for one page, without a web server

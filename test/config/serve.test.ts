@@ -287,6 +287,14 @@ describe('check', () => {
       out: '',
       err: expect.stringContaining('a.json: a mistake\n  line 1, grace: ') as string,
     })
+    for (const command of [['check'], ['explain', '/x']]) {
+      expect(await said(...command, 'none')).toMatchObject({
+        code: 1,
+        err: `viaduct: ${folder}/none: a mistake\n  there is no such folder\n`,
+      })
+      const no = 'it is not a folder; name a configuration with -c'
+      expect(await said(...command, 'a.json')).toMatchObject({ code: 1, err: `viaduct: ${folder}/a.json: a mistake\n  ${no}\n` })
+    }
     const { code, out } = await said('check', '-c', 'a.json', '--json')
     expect({ code, ...(JSON.parse(out) as object) }).toMatchObject({ code: 1, ok: false, problems: [{ at: 'grace', line: 1 }] })
   })
