@@ -439,6 +439,17 @@ function linkOf(fd: string): string[] {
   }
 }
 
+/** The connections on which so many requests at once come. */
+async function spread(app: FastCgiBackend, seen: Seen[], count: number): Promise<number> {
+  const from = seen.length
+  const all = Array.from({ length: count }, (_, i) => ask(app, `/${i}`))
+  await expect.poll(() => seen.length).toBe(from + count)
+  const asked = seen.slice(from)
+  for (const each of asked) each.socket.write(page(each, 'ok'))
+  expect(await Promise.all(all.map(async (each) => textOf(await each)))).toEqual(all.map(() => 'ok'))
+  return new Set(asked.map(({ connection }) => connection)).size
+}
+
 describe('asking first', () => {
   test.each([
     ['says yes', values({ FCGI_MPXS_CONNS: '1', FCGI_MAX_REQS: '3' }), [3, 1]],
@@ -459,17 +470,6 @@ describe('asking first', () => {
 
   const yes = values({ FCGI_MPXS_CONNS: '1', FCGI_MAX_REQS: '50' })
   const no = values({ FCGI_MPXS_CONNS: '0' })
-
-  /** The connections on which so many requests at once come. */
-  async function spread(app: FastCgiBackend, seen: Seen[], count: number): Promise<number> {
-    const from = seen.length
-    const all = Array.from({ length: count }, (_, i) => ask(app, `/${i}`))
-    await expect.poll(() => seen.length).toBe(from + count)
-    const asked = seen.slice(from)
-    for (const each of asked) each.socket.write(page(each, 'ok'))
-    expect(await Promise.all(all.map(async (each) => textOf(await each)))).toEqual(all.map(() => 'ok'))
-    return new Set(asked.map(({ connection }) => connection)).size
-  }
 
   test('is done again when no connection is left: what was started anew may be another one', async () => {
     const on = { values: yes }
