@@ -160,6 +160,7 @@ class Host {
         if (gone) throw new GatewayError('CLIENT_GONE', { status: 499, message: 'cgi: the client left while it waited' })
         run = this.#start(request, script, body)
         place.worker = run.program
+        place.started = Date.now()
         place.begin(request)
       } catch (error) {
         this.#release(place)

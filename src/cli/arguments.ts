@@ -112,6 +112,13 @@ export function parseSeconds(text: string, where: string): number {
   return milliseconds
 }
 
+/** A path of URLs that stands for itself: `/status`. */
+export function parsePath(text: string, where: string): string {
+  if (!/^\/[A-Za-z0-9._~/-]+$/.test(text) || text.endsWith('/') || /\/(?:\.{0,2})(?:\/|$)/.test(text))
+    throw new UsageError(`${where}: expected a path such as /status, got "${text}"`)
+  return text
+}
+
 export function parseWhole(text: string, least: number, where: string): number {
   const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN
   if (!(value >= least)) throw new UsageError(`${where}: expected a whole number from ${least}, got "${text}"`)

@@ -13,6 +13,7 @@ import { REPLAY } from './replay-options.ts'
 import { REQUEST } from './request-options.ts'
 import { SERVE } from './serve-options.ts'
 import { SPAWN } from './spawn-options.ts'
+import { STATUS } from './status-options.ts'
 import { serve } from './serve.ts'
 import { runTool } from './tool.ts'
 import { VALUES } from './values-options.ts'
@@ -36,6 +37,7 @@ const commands: readonly (Command | Tool | Guise)[] = [
   { ...SERVE, run: serve },
   { ...CHECK, look: async (parsed) => (await import('./check.ts')).check(parsed) },
   { ...EXPLAIN, look: async (parsed) => (await import('./explain.ts')).explain(parsed) },
+  { ...STATUS, look: async (parsed) => (await import('./status.ts')).status(parsed) },
   { ...REQUEST, look: async (parsed) => (await import('./request.ts')).request(parsed) },
   { ...VALUES, look: async (parsed) => (await import('./values.ts')).values(parsed) },
   { ...CAPTURE, run: async (parsed, signals) => (await import('./capture.ts')).capture(parsed, signals) },

@@ -113,7 +113,7 @@ export interface ServeOptions {
   readonly printConfig: boolean
 }
 
-const FOLDER_ONLY = ['tls-cert', 'tls-key', 'redirect-http', 'workers', 'php-cgi', 'max-body', 'timeout', 'print-config']
+const FOLDER_ONLY = ['tls-cert', 'tls-key', 'redirect-http', 'workers', 'php-cgi', 'max-body', 'timeout', 'status', 'print-config']
 
 /** What the command line and the environment say. Throws UsageError. */
 export function serveOptions(parsed: Parsed, env: NodeJS.ProcessEnv): ServeOptions {

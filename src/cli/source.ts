@@ -23,6 +23,8 @@ export interface FolderOptions {
   readonly maxBody?: number
   /** Milliseconds that a program may be silent. */
   readonly timeout?: number
+  /** The path of the status. */
+  readonly status?: string
 }
 
 /** CGI programs may run this long in all, unless they may be silent for longer. Milliseconds; the default of `time`. */
@@ -30,7 +32,7 @@ const TOTAL = 300_000
 
 /** The configuration that serves a folder as `viaduct serve FOLDER` does: `--print-config` shows it. */
 export function folderConfig(options: FolderOptions): Config {
-  const { folder, grace, log, pidFile, workers, phpCgi, maxBody, timeout } = options
+  const { folder, grace, log, pidFile, workers, phpCgi, maxBody, timeout, status } = options
   const php = {
     ...(phpCgi !== undefined && { program: phpCgi }),
     ...(workers !== undefined && { workers }),
@@ -48,8 +50,9 @@ export function folderConfig(options: FolderOptions): Config {
         ...(Object.keys(php).length > 0 && { php }),
         ...(silence !== undefined && { cgi, wsgi: pool, fcgi: pool }),
       },
+      ...(status !== undefined && { status: { kind: 'status' as const } }),
     },
-    sites: [{ routes: [{ application: 'site' }] }],
+    sites: [{ routes: [...(status === undefined ? [] : [{ path: status, application: 'status' }]), { application: 'site' }] }],
     ...(maxBody !== undefined && { limits: { body: maxBody } }),
     logs: log,
     grace: durationText(grace),

@@ -13,6 +13,7 @@ const KINDS: Readonly<Record<string, string>> = {
   wsgi: 'Python',
   fcgi: 'FastCGI',
   node: 'JavaScript',
+  status: 'status page',
 }
 
 /** Columns are as wide as their widest cell; a column nobody fills is left out. */

@@ -64,7 +64,7 @@ export async function buildServer(plan: ServerPlan, context: SiteContext): Promi
   const spawner = context.spawner === undefined ? sharedSpawner(context.log) : undefined
   const applications = new Map<string, Application>()
   const pools = (): PoolStatus[] =>
-    [...applications].flatMap(([name, application]) => poolsOf([application]).map((each) => ({ ...each, application: name })))
+    [...applications].flatMap(([name, application]) => poolsOf([application]).map((each) => ({ application: name, ...each })))
   const server = { pools, hosts: plan.sites.flatMap(({ hosts: names = [] }) => names) }
   const shared = { ...context, server, ...(spawner !== undefined && { spawner: spawner.get }) }
   for (const [name, application] of Object.entries(plan.applications)) {

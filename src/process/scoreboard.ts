@@ -174,7 +174,7 @@ export class Seat {
   worker: { readonly pid: number | undefined }
   readonly thread: number | undefined
   /** Unix time in milliseconds. */
-  readonly started: number = Date.now()
+  started: number = Date.now()
   /** It can take requests, or has taken one before. */
   ready = false
   /** Requests that are over. */
