@@ -7,6 +7,7 @@ import { PairDecoder, Type, endRequest, record } from '../fastcgi/index.ts'
 import type { Facts } from './params.ts'
 import { readFacts } from './params.ts'
 import type { WebConnection } from './web.ts'
+import type { Staff } from './staff.ts'
 import type { Worker } from './worker.ts'
 
 const MISSING = 'No input file specified.\n'
@@ -22,6 +23,8 @@ export class Exchange {
   pairs: HeaderList = []
   facts: Facts | undefined
   worker: Worker | undefined
+  /** Whose worker it gets, where that is not the pool's own: it has settings of its own. */
+  staff: Staff | undefined
   /** The web server has left, or was told all there is. */
   over = false
   /** When a worker took it: by `performance.now()`, and as Unix milliseconds. 0: none has. */
@@ -115,8 +118,12 @@ export class Exchange {
       return
     }
     const messages = text.replace(/\n$/, '').split(/\n(?=PHP [A-Z])/)
-    const joined = messages.map((each) => `PHP message: ${each}`).join('; ')
-    this.connection.writeText(streamRecords(Type.Stderr, this.id, this.#said ? `; ${joined}` : joined))
+    this.complain(messages.map((each) => `PHP message: ${each}`).join('; '))
+  }
+
+  /** For the web server's own log, in its words. */
+  complain(text: ByteString): void {
+    this.connection.writeText(streamRecords(Type.Stderr, this.id, this.#said ? `; ${text}` : text))
     this.#said = true
   }
 

@@ -15,6 +15,7 @@ import { phpCommand, programCommand } from './php-command.ts'
 import type { PhpProgram } from './php-command.ts'
 import { Pool } from './pool.ts'
 import type { PoolOptions } from './pool.ts'
+import type { CrewSource } from './staff-options.ts'
 import { ProgramCrew } from './program-crew.ts'
 import { Records } from './records.ts'
 import { Budget } from './budget.ts'
@@ -39,7 +40,7 @@ export interface Tally {
   readonly slow: number
 }
 
-type Common = Omit<PoolOptions, 'startCrew' | 'folders' | 'subject' | 'php'>
+type Common = Omit<PoolOptions, 'startCrew' | 'folders' | 'crewWith' | 'subject' | 'php'>
 
 /** Milliseconds between two of them. */
 const TALLY = 1000
@@ -114,30 +115,30 @@ class FpmFront {
     }
     if (config.statusOf !== undefined) {
       const subject = this.#pools.find((each) => each.config.name === config.statusOf)
-      return new Pool({ ...common, startCrew: nobody, folders: undefined, subject, php: false })
+      return new Pool({ ...common, startCrew: nobody, crewWith: nobody, folders: undefined, subject, php: false })
     }
     return this.#spec.program === undefined ? this.#phpPool(common) : this.#programPool(common, this.#spec.program)
   }
 
   #phpPool(common: Common): Pool {
     const { config, identity } = common
-    const command = phpCommand(config, this.#spec.php!, identity, process.env)
-    this.#removals.push(command.remove)
-    const startCrew = (): Leader => {
-      const leader: Leader = new Leader({
-        ...command,
-        name: config.name,
-        guard: this.#guard,
-        // All children of a leader write to one pipe: where one of them is at work it was that one, else the leader is named.
-        onOutput: (stream, bytes) => {
-          const busy = [...pool.staff.workers].filter((worker) => worker.hand.crew === leader && worker.exchange !== undefined)
-          output(busy.length === 1 ? busy[0]!.pid : leader.pid, stream, bytes)
-        },
-      })
-      return leader
-    }
     const output = this.#output(config)
-    const pool: Pool = new Pool({ ...common, startCrew, folders: command.folders, subject: undefined, php: true })
+    const crewWith = (changed: PoolConfig): CrewSource => {
+      const command = phpCommand(changed, this.#spec.php!, identity, process.env)
+      const startCrew = (): Leader => {
+        const leader: Leader = new Leader({
+          ...command,
+          name: config.name,
+          guard: this.#guard,
+          onOutput: (stream, bytes) => output(speaker(pool, leader), stream, bytes),
+        })
+        return leader
+      }
+      return { startCrew, folders: command.folders, remove: command.remove }
+    }
+    const own = crewWith(config)
+    this.#removals.push(own.remove)
+    const pool: Pool = new Pool({ ...common, crewWith, startCrew: own.startCrew, folders: own.folders, subject: undefined, php: true })
     return pool
   }
 
@@ -146,7 +147,7 @@ class FpmFront {
     const command = programCommand(config, program, identity, process.env)
     const startCrew = (): ProgramCrew =>
       new ProgramCrew({ ...command, name: config.name, guard: this.#guard, onOutput: this.#output(config) })
-    return new Pool({ ...common, startCrew, folders: undefined, subject: undefined, php: false })
+    return new Pool({ ...common, startCrew, crewWith: nobody, folders: undefined, subject: undefined, php: false })
   }
 
   /** What workers print, into the main log; nowhere unless catch_workers_output says so. */
@@ -192,7 +193,7 @@ class FpmFront {
       `failed processes threshold (${crashes} in ${interval} sec) is reached, initiating reload`,
       'fpm_children_bury',
     )
-    for (const each of this.#crashed) each.staff.restart()
+    for (const each of this.#crashed) each.restart()
     this.#crashed.clear()
   }
 
@@ -207,10 +208,9 @@ class FpmFront {
     let accepted = 0
     let slow = 0
     for (const pool of this.#pools) {
-      const { staff } = pool
-      const counts = staff.dispatcher.counts()
+      const counts = pool.counts()
       idle += counts.idle
-      active += staff.workers.size - counts.idle
+      active += counts.total - counts.idle
       accepted += pool.accepted
       slow += pool.slow
     }
@@ -236,6 +236,25 @@ class FpmFront {
     for (const records of this.#records) records.close()
     this.#main.close()
   }
+}
+
+/** So long after its request a child may be the one that said what is read now, in milliseconds. */
+const RECENT = 20
+
+/**
+ * Who of a leader's children said something: they all write to one pipe, so it is known when only one of them can have been at work, and
+ * else the leader is named.
+ */
+function speaker(pool: Pool, leader: Leader): number {
+  const now = performance.now()
+  let found: number | undefined
+  for (const worker of pool.workers) {
+    const { exchange, last, hand } = worker
+    if (hand.crew !== leader || (exchange === undefined && now - (last?.endedAt ?? 0) > RECENT)) continue
+    if (found !== undefined) return leader.pid
+    found = worker.pid
+  }
+  return found ?? leader.pid
 }
 
 function nobody(): never {

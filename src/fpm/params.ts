@@ -19,6 +19,9 @@ export interface Facts {
   readonly contentLength: number
   readonly user: ByteString
   readonly bodyFile: ByteString
+  /** Settings of this request; '' when there are none. */
+  readonly phpValue: ByteString
+  readonly phpAdminValue: ByteString
 }
 
 /** Of a name that comes twice the last one counts. */
@@ -31,6 +34,8 @@ export function readFacts(pairs: HeaderList): Facts {
   let length = ''
   let user = ''
   let bodyFile = ''
+  let phpValue = ''
+  let phpAdminValue = ''
   for (let i = 0; i < pairs.length; i += 2) {
     const value = pairs[i + 1]!
     switch (pairs[i]) {
@@ -58,6 +63,12 @@ export function readFacts(pairs: HeaderList): Facts {
       case 'REQUEST_BODY_FILE':
         bodyFile = value
         break
+      case 'PHP_VALUE':
+        phpValue = value
+        break
+      case 'PHP_ADMIN_VALUE':
+        phpAdminValue = value
+        break
     }
   }
   return {
@@ -70,6 +81,8 @@ export function readFacts(pairs: HeaderList): Facts {
     contentLength: lengthOf(length),
     user,
     bodyFile,
+    phpValue,
+    phpAdminValue,
   }
 }
 

@@ -2,7 +2,7 @@
 //
 // Status and ping are the manager's own answers, so they come when every worker is busy, too, and the queue they tell of is the true one.
 
-import { FileSlice, describe, isNetwork, Networks } from '../core/index.ts'
+import { FileSlice, GatewayError, describe, isNetwork, Networks } from '../core/index.ts'
 import type { ByteStream, HeaderList } from '../core/index.ts'
 import { encodeRequest } from '../fastcgi/index.ts'
 import type { Role } from '../fastcgi/index.ts'
@@ -15,25 +15,26 @@ import type { Journal } from './journal.ts'
 import { Extensions } from './params.ts'
 import type { Facts } from './params.ts'
 import type { Records } from './records.ts'
+import { SettingsStaffs } from './settings-staffs.ts'
 import { Staff } from './staff.ts'
-import type { StaffOptions } from './staff-options.ts'
+import type { CrewSource, StaffOptions } from './staff-options.ts'
 import { statusModel } from './status-model.ts'
 import { pingPage, statusPage } from './status/render.ts'
+import { watchTime } from './heartbeat.ts'
 import { Door } from './web.ts'
 import type { House } from './web.ts'
 import type { Worker } from './worker.ts'
-import { TICKS_PER_SECOND, processStat, seconds } from './proc.ts'
+import { TICKS_PER_SECOND, processStat } from './proc.ts'
 
-/** php-fpm looks at least so often at requests that may be slow, in milliseconds. */
-const LEAST_HEARTBEAT = 130
 const HTML = 'Content-type: text/html; charset=UTF-8\r\n'
 
 export interface PoolOptions extends Omit<StaffOptions, 'crashed' | 'answered'> {
   readonly identity: Identity | undefined
   readonly records: Records
   crashed(pool: Pool): void
-  /** Scripts elsewhere would run without the settings they must not change. */
   readonly folders: ReadonlySet<string> | undefined
+  /** For settings of a request; throws CONFIG for those that cannot be had. */
+  crewWith(config: PoolConfig): CrewSource
   /** Its workers are php-cgi's: answers and complaints are put into php-fpm's words, and not every file may be run. */
   readonly php: boolean
   /** Of a pool that only tells of another one. */
@@ -54,6 +55,10 @@ export class Pool implements House {
   readonly #door: Door
   readonly #extensions: Extensions
   readonly #subject: Pool
+  readonly #settings: SettingsStaffs
+  /** Who connects is known: by the rights of a socket's file, or by its address. */
+  readonly #trusted: boolean
+  #warnedOfSettings = false
   readonly #measured: boolean
   readonly #heart: NodeJS.Timeout | undefined
 
@@ -63,14 +68,53 @@ export class Pool implements House {
     this.php = options.php
     this.#journal = options.journal
     this.#subject = options.subject ?? this
-    this.staff = new Staff({ ...options, crashed: () => options.crashed(this), answered: (exchange) => this.#finished(exchange) })
-    this.#door = new Door(this, allowList(config, options.journal))
+    const told = { crashed: () => options.crashed(this), answered: (exchange: Exchange) => this.#finished(exchange) }
+    this.staff = new Staff({ ...options, ...told })
+    this.#settings = new SettingsStaffs(config, (changed) => {
+      const { startCrew, folders, remove } = options.crewWith(changed)
+      return { staff: new Staff({ ...options, ...told, config: changed, startCrew }), folders, remove }
+    })
+    const allowed = allowList(config, options.journal)
+    this.#trusted = allowed !== undefined || config.listen.startsWith('/')
+    this.#door = new Door(this, allowed)
     this.#extensions = new Extensions(config.securityLimitExtensions, config.chroot ?? '')
     this.#measured = config.pmStatusPath !== undefined || /%(?:\{[^}]*\})?C/.test(config.accessFormat ?? '')
-    const limits = [config.requestTerminateTimeout, config.requestSlowlogTimeout].filter((each) => each > 0)
-    if (limits.length > 0) {
-      this.#heart = setInterval(() => this.#beat(), Math.max(LEAST_HEARTBEAT, (Math.min(...limits) * 1000) / 3)).unref()
+    this.#heart = watchTime(
+      config,
+      options.journal,
+      () => this.workers,
+      (worker, exchange) => {
+        this.slow++
+        options.records.slow(worker.pid, exchange)
+      },
+    )
+  }
+
+  /** Its own and those with settings of requests. */
+  get staffs(): Staff[] {
+    return [this.staff, ...this.#settings.staffs()]
+  }
+
+  get workers(): Worker[] {
+    return this.staffs.flatMap((staff) => [...staff.workers])
+  }
+
+  /** Of all of them. `total`: those at work for nobody included. */
+  counts(): { readonly idle: number; readonly waiting: number; readonly total: number } {
+    let { idle, waiting } = this.staff.dispatcher.counts()
+    let total = this.staff.workers.size
+    for (const { dispatcher, workers } of this.#settings.staffs()) {
+      const counts = dispatcher.counts()
+      idle += counts.idle
+      waiting += counts.waiting
+      total += workers.size
     }
+    return { idle, waiting, total }
+  }
+
+  /** Everything that workers share is made anew. */
+  restart(): void {
+    for (const staff of this.staffs) staff.restart()
   }
 
   /** Its workers are there, as many as at the start. */
@@ -123,13 +167,41 @@ export class Pool implements House {
       exchange.answer(403, HTML, 'Access denied.\n', denied)
       return true
     }
-    const { folders } = this.#options
+    let { folders } = this.#options
+    if (this.php && (facts.phpValue !== '' || facts.phpAdminValue !== '')) {
+      const found = this.#withSettings(exchange, facts)
+      if (found === undefined) return true
+      folders = found.folders
+    }
     if (folders === undefined || folders.has(topFolder(script))) return false
     this.warn(
       `the script '${script}' is in a folder that was not there when the pool was started, and php_admin_value would not hold for it`,
     )
     exchange.answer(403, HTML, 'Access denied.\n', `Access to the script '${script}' has been denied`)
     return true
+  }
+
+  /** undefined: it is answered, for it must not run without them. */
+  #withSettings(exchange: Exchange, facts: Facts): { readonly folders: ReadonlySet<string> | undefined } | undefined {
+    if (!this.#trusted) {
+      const denied = 'PHP_VALUE and PHP_ADMIN_VALUE are taken from known peers only: set listen.allowed_clients'
+      // Whoever connects could fill the log.
+      if (!this.#warnedOfSettings) this.warn(denied)
+      this.#warnedOfSettings = true
+      exchange.answer(403, HTML, 'Access denied.\n', denied)
+      return undefined
+    }
+    try {
+      const found = this.#settings.find(facts)
+      exchange.staff = found.staff
+      for (const each of found.complaints) exchange.complain(each)
+      return found
+    } catch (error) {
+      this.warn(describe(error))
+      const status = error instanceof GatewayError ? error.status : 500
+      exchange.answer(status, HTML, 'The settings of this request cannot be had.\n', describe(error))
+      return undefined
+    }
   }
 
   serve(exchange: Exchange, body: readonly Uint8Array[] | ByteStream | null, close: () => void): void {
@@ -147,11 +219,11 @@ export class Pool implements House {
 
   /** To a worker, now or when there is one. */
   #assign(exchange: Exchange, body: readonly Uint8Array[] | ByteStream | null, close: () => void, again: boolean): void {
-    const { dispatcher } = this.staff
-    const worker = dispatcher.acquire(exchange)
+    const staff = exchange.staff ?? this.staff
+    const worker = staff.dispatcher.acquire(exchange)
     if (!(worker instanceof Promise)) return this.#send(worker, exchange, body, close, again)
-    this.maxWaiting = Math.max(this.maxWaiting, dispatcher.counts().waiting)
-    this.staff.demand()
+    this.maxWaiting = Math.max(this.maxWaiting, this.counts().waiting)
+    staff.demand()
     worker.then(
       (each) => this.#send(each, exchange, body, close, again),
       (error: unknown) => {
@@ -165,7 +237,7 @@ export class Pool implements House {
   }
 
   #send(worker: Worker, exchange: Exchange, body: readonly Uint8Array[] | ByteStream | null, close: () => void, again: boolean): void {
-    const { dispatcher } = this.staff
+    const { dispatcher } = exchange.staff ?? this.staff
     if (exchange.over) {
       dispatcher.release(worker)
       return close()
@@ -185,8 +257,8 @@ export class Pool implements House {
       }
       return
     }
-    const { workers } = this.staff
-    this.maxActive = Math.max(this.maxActive, workers.size - dispatcher.counts().idle)
+    const { total, idle } = this.counts()
+    this.maxActive = Math.max(this.maxActive, total - idle)
   }
 
   #head(exchange: Exchange): string {
@@ -226,54 +298,19 @@ export class Pool implements House {
     if (exchange.worker === undefined) exchange.closeBody?.()
   }
 
-  // ---- time
-
-  #beat(): void {
-    const { requestSlowlogTimeout: slow, requestTerminateTimeout: limit } = this.config
-    const now = performance.now()
-    for (const worker of this.staff.workers) {
-      const { exchange } = worker
-      if (exchange === undefined || exchange.endedAt !== 0) continue
-      const age = now - exchange.takenAt
-      if (slow > 0 && !exchange.slow && age >= slow * 1000) {
-        exchange.slow = true
-        this.slow++
-        this.#journal.write(
-          'warning',
-          `${this.#subjectOf(worker, exchange)} executing too slow (${seconds(age)} sec), logging`,
-          'fpm_request_check_timed_out',
-        )
-        this.#options.records.slow(worker.pid, exchange)
-      } else if (limit > 0 && age >= limit * 1000 && worker.dismissed === undefined) {
-        worker.dismissed = 'timeout'
-        this.#journal.write(
-          'warning',
-          `${this.#subjectOf(worker, exchange)} execution timed out (${seconds(age)} sec), terminating`,
-          'fpm_request_check_timed_out',
-        )
-        // php-cgi does not end of SIGTERM while a script runs.
-        worker.hand.crew.kill(worker.pid, 'SIGKILL')
-      }
-    }
-  }
-
-  #subjectOf(worker: Worker, exchange: Exchange): string {
-    const { script, method, scriptName, queryString } = exchange.facts!
-    const query = queryString === '' ? '' : `?${queryString}`
-    return `[pool ${this.config.name}] child ${worker.pid}, script '${script}' (request: "${method} ${scriptName}${query}")`
-  }
-
   // ---- the end
 
   /** Takes nothing new and lets what runs go on, for so many milliseconds. */
   async close(grace: number): Promise<void> {
     const until = performance.now() + grace
     if (grace > 0) await this.#door.stop()
-    this.staff.stop()
-    if (grace > 0) await this.staff.dispatcher.drained(Math.max(0, until - performance.now()))
+    const { staffs } = this
+    for (const staff of staffs) staff.stop()
+    if (grace > 0) await Promise.all(staffs.map(({ dispatcher }) => dispatcher.drained(Math.max(0, until - performance.now()))))
     clearInterval(this.#heart)
     this.#door.close()
-    await this.staff.close()
+    await Promise.all(staffs.map((staff) => staff.close()))
+    this.#settings.close()
   }
 }
 

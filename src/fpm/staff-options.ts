@@ -16,3 +16,12 @@ export interface StaffOptions {
   /** A worker died of a signal that tells of a broken memory. @returns whether the pool is to be started anew. */
   crashed(): void
 }
+
+/** How workers are started, with whatever settings, and what comes of that. */
+export interface CrewSource {
+  startCrew(): Crew
+  /** Scripts elsewhere would run without the settings they must not change. */
+  readonly folders: ReadonlySet<string> | undefined
+  /** Removes what was written for it. */
+  remove(): void
+}

@@ -6,8 +6,8 @@ import type { ProcessStatus, StatusModel } from './status/types.ts'
 import type { Worker } from './worker.ts'
 
 export function statusModel(pool: Pool): StatusModel {
-  const { staff, config } = pool
-  const { idle, waiting } = staff.dispatcher.counts()
+  const { config, staffs } = pool
+  const { idle, waiting, total } = pool.counts()
   return {
     pool: config.name,
     processManager: config.pm,
@@ -16,13 +16,13 @@ export function statusModel(pool: Pool): StatusModel {
     acceptedConn: pool.accepted,
     listenQueue: waiting,
     maxListenQueue: pool.maxWaiting,
-    listenQueueLen: staff.queue,
+    listenQueueLen: pool.staff.queue,
     idleProcesses: idle,
-    activeProcesses: staff.workers.size - idle,
+    activeProcesses: total - idle,
     maxActiveProcesses: pool.maxActive,
-    maxChildrenReached: staff.reached,
+    maxChildrenReached: staffs.reduce((sum, { reached }) => sum + reached, 0),
     slowRequests: pool.slow,
-    processes: [...staff.workers].map(processStatus),
+    processes: pool.workers.map(processStatus),
   }
 }
 
