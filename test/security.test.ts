@@ -1,6 +1,6 @@
 // What went wrong in other servers, asked of a site of ours over a real socket. One test for each advisory, by its number.
 
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -33,6 +33,15 @@ beforeAll(async () => {
   put(
     'env.php',
     '<?php echo "argc=", $argc ?? 0, "\\n"; foreach ($_SERVER + getenv() as $k => $v) if (is_string($v)) echo "$k=$v\\n"; // SECRET',
+  )
+  put('cgi-bin/who', '#!/bin/sh\nprintf "Content-Type: text/plain\\n\\n"\nid -u\n', 0o755)
+  put('cgi-bin/mark', `#!/bin/sh\ntouch ${folder}/mark\nprintf "Content-Type: text/plain\\n\\n"\n`, 0o755)
+  put(
+    'state.php',
+    `<?php $found = [$_SESSION ?? null, $GLOBALS['left'] ?? null, getenv('LEFT'), defined('LEFT'), session_id(), ini_get('precision')];
+    echo json_encode(['pid' => getmypid(), 'found' => $found]);
+    ini_set('session.save_path', __DIR__); ini_set('session.use_cookies', '0'); ini_set('precision', '3');
+    session_start(); $_SESSION['user'] = $GLOBALS['left'] = 'SECRET'; putenv('LEFT=SECRET'); define('LEFT', 'SECRET');`,
   )
   put('upload.jpg', '<?php echo "EXECUTED"; // SECRET')
   put('evil.txt', '<?php echo "EXECUTED";')
@@ -176,6 +185,20 @@ describe.each(programs)('a client of %s', (program) => {
     expect(existsSync(mark)).toBe(false)
   })
 
+  test('that leaves in the middle of its upload keeps no place of those who come (CVE-2022-41556)', async () => {
+    const head = `POST ${program} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n`
+    const half = (): Promise<void> =>
+      new Promise((resolve) => {
+        const socket = connect(port, '127.0.0.1', () => socket.end(head))
+        socket.on('error', () => {})
+        socket.on('close', () => resolve())
+        socket.resume()
+      })
+    // More than there are workers of PHP, or places for programs.
+    await Promise.all(Array.from({ length: 40 }, half))
+    expect((await get(program)).status).toBe(200)
+  })
+
   test('sees script, path info and file agree, whatever it asks (CVE-2019-11043, CVE-2026-129538)', async () => {
     for (const [rest, info] of [
       ['', undefined],
@@ -200,6 +223,65 @@ describe.each(programs)('a client of %s', (program) => {
     for (const target of [`${program}/a${slash}b`, program.replace(/(?!^)\/|$/, slash), `${program}${slash}..${slash}..`]) {
       expect([400, 404], target).toContain((await get(target)).status)
     }
+  })
+})
+
+test('nothing in a request says who a program runs as (CVE-2025-66200)', async () => {
+  for (const target of ['/cgi-bin/who', '/cgi-bin/who/~nobody', '/cgi-bin/who?~nobody']) {
+    const { body } = await get(target, [
+      'User: nobody',
+      'Remote-User: nobody',
+      'X-Suexec-User: nobody',
+      'Authorization: Basic bm9ib2R5Og==',
+    ])
+    expect(body.trim()).toBe(String(process.getuid?.()))
+  }
+})
+
+describe('a coding', () => {
+  test.each([
+    ['beside a length', 'Content-Length: 4\r\nTransfer-Encoding: chunked'],
+    ['with a space before its colon', 'Content-Length: 4\r\nTransfer-Encoding : chunked'],
+    ['that nobody knows', 'Content-Length: 4\r\nTransfer-Encoding: xchunked'],
+    ['after a control character', 'Content-Length: 4\r\nTransfer-Encoding: \x0bchunked'],
+    ['and another one', 'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity'],
+  ])('%s hides no second request in the first (CVE-2024-1135, CVE-2024-6827)', async (_, fields) => {
+    const second = 'GET /cgi-bin/mark HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+    const answers = await raw(`POST /cgi-bin/say HTTP/1.1\r\nHost: a\r\n${fields}\r\n\r\n0\r\n\r\n${second}`)
+    expect(answers).toMatch(/^HTTP\/1\.1 (?:400|501) /)
+    expect(answers.split('HTTP/1.1 ')).toHaveLength(2)
+    expect(existsSync(join(folder, 'mark'))).toBe(false)
+  })
+})
+
+interface State {
+  readonly pid: number
+  readonly found: readonly unknown[]
+}
+
+const state = async (): Promise<State> => JSON.parse((await get('/state.php')).body) as State
+
+/** Memory that a process can write to, and others too: device and inode of each mapping. */
+const shared = (pid: number | 'self'): string[] =>
+  readFileSync(`/proc/${pid}/maps`, 'latin1')
+    .split('\n')
+    .map((line) => line.split(/ +/))
+    .filter(([, permissions]) => permissions?.startsWith('rw') === true && permissions.endsWith('s'))
+    .map(([, , , device, inode]) => `${device} ${inode}`)
+
+describe.skipIf(!PHP)('a worker of PHP', () => {
+  test('keeps nothing of one request for the next (GHSA-r3xh-3r3w-47gp)', async () => {
+    const [first, second] = [await state(), await state()]
+    expect(second.pid).toBe(first.pid)
+    expect(second.found).toEqual(first.found)
+    expect(second.found.slice(0, 5)).toEqual([null, null, false, false, ''])
+  })
+
+  test('shares no memory with the manager (CVE-2021-21703, CVE-2026-129291)', async () => {
+    const { pid } = await state()
+    const leader = Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1])
+    const ours = new Set(shared('self'))
+    for (const each of [pid, leader]) expect(shared(each).filter((mapping) => ours.has(mapping))).toEqual([])
   })
 })
 

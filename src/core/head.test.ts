@@ -116,7 +116,7 @@ describe('a header block', () => {
     expect(() => parseHead('\x1b[31m\n\n')).toThrow(/"\\u001b\[31m"$/)
   })
 
-  test('of any bytes is refused with UPSTREAM_HEAD, or has only names and values that split nothing', () => {
+  test('of any bytes is refused with UPSTREAM_HEAD, or has only names and values that split nothing (CVE-2026-42946)', () => {
     let state = 42
     const random = (below: number): number => {
       state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff

@@ -47,7 +47,7 @@ describe('lines', () => {
     expect(told).toEqual([`${'z'.repeat(1024)} [${200_000 - 1024} more bytes]`])
   })
 
-  test('beyond the rate are dropped, counted, and told of in the next second', () => {
+  test('beyond the rate are dropped, counted, and told of in the next second (CVE-2015-9253)', () => {
     const told: string[] = []
     const splitter = new LineSplitter((line) => told.push(line), { rate: 2 })
     splitter.push(Buffer.from('a\nb\nc\nd\n'), 0)

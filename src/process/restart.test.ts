@@ -29,7 +29,7 @@ function pauses(lives: readonly number[], options: RestartLimits = limits): numb
 }
 
 describe('what is started again', () => {
-  test('and dies at once each time comes after pauses that double', () => {
+  test('and dies at once each time comes after pauses that double (CVE-2015-9253)', () => {
     expect(pauses([0, 0, 0, 0])).toEqual([0, 250, 500, 1000])
   })
 

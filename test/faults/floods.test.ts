@@ -67,7 +67,7 @@ describe.skipIf(!has('php-cgi'))('programs that say much', () => {
     return length
   }
 
-  test('a CGI program without end to its head is a 502, and is ended', async () => {
+  test('a CGI program without end to its head is a 502, and is ended (CVE-2014-3583)', async () => {
     const before = peakMemory(front.pid)
     const answer = get(server.port, '/cgi-bin/head-flood?head')
     const program = await site.told('head')
@@ -77,7 +77,7 @@ describe.skipIf(!has('php-cgi'))('programs that say much', () => {
     expect(peakMemory(front.pid) - before).toBeLessThan(32 * MiB)
   })
 
-  test('two megabytes of header fields from PHP are a 502, and the worker is not lost', async () => {
+  test('two megabytes of header fields from PHP are a 502, and the worker is not lost (CVE-2014-3583)', async () => {
     const before = peakMemory(front.pid)
 
     expect((await get(server.port, '/head-flood.php')).status).toBe(502)
