@@ -83,7 +83,7 @@ function workerRow(worker: WorkerStatus, now: number, paint: Paint): Cell[] {
   return [
     { text: `  ${who}` },
     { text: state, paint: colour },
-    { text: `${requests} request${requests === 1 ? '' : 's'}`, right: true },
+    { text: `${requests} request${requests === 1 ? ' ' : 's'}`, right: true },
     { text: `up ${span(now - started)}`, paint: paint.dim },
     { text: current === undefined ? '' : `${seconds(current.seconds)}  ${current.method} ${current.target}` },
   ]

@@ -65,6 +65,7 @@ Commands
   serve    Serve a folder: files, PHP, Python, JavaScript, CGI and FastCGI programs; or a configuration
   check    Look for mistakes in a configuration or a folder
   explain  Tell what would answer a URL, and why, without running it
+  status   Ask a running server how its pools are doing
   request  Ask a FastCGI application for one page, without a web server
   values   Ask a FastCGI application what it can do (GET_VALUES)
   capture  Record what a web server and a FastCGI application say to each other
