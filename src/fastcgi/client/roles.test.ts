@@ -12,6 +12,7 @@ import * as wire from '../../../test/wire.ts'
 import { authorizer, filter } from './roles.ts'
 import { fastcgi } from './client.ts'
 import type { FastCgiOptions } from './options.ts'
+import type { FilterOptions } from './roles.ts'
 import { Role } from '../record.ts'
 
 const opened: AsyncDisposable[] = []
@@ -212,6 +213,16 @@ describe('a filter', () => {
     expect(response.status).toBe(status)
     expect(await textOf(response)).toBe('as it is')
     expect(upstream.connections).toBe(0)
+  })
+
+  test.each<[string, FilterOptions]>([
+    ['/', { extensions: ['.html'] }],
+    ['/a/', { extensions: ['.shtml', '.html'] }],
+    ['/a/', { extensions: ['.shtml'], index: 'index.shtml' }],
+  ])('of an extension has the index of a folder too: %s with %j', async (target, options) => {
+    const upstream = await peer([expectRequest(), send(wire.answer(1, 'A: b\r\n\r\nfiltered'))])
+    const app = compose(() => text(200, 'the source'), filter(client(upstream, Role.Filter), options))
+    expect(await textOf(await app(makeRequest({ target })))).toBe('filtered')
   })
 
   test('asked without a file is a mistake of the configuration', () => {

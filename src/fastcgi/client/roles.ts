@@ -58,6 +58,8 @@ const PARTIAL = ['range', 'if-range', 'if-match', 'if-none-match', 'if-modified-
 export interface FilterOptions {
   /** Ends of paths that are filtered, `.html`; the others are answered without. Default: all. */
   readonly extensions?: readonly ByteString[]
+  /** What a path that ends in a slash stands for, where `extensions` are looked for: the index of `staticFiles`. Default `index.html`. */
+  readonly index?: ByteString
 }
 
 /**
@@ -69,10 +71,12 @@ export const filter =
   (backend: Application, options: FilterOptions = {}): Middleware =>
   (next) =>
   (request) => {
-    const { extensions } = options
+    const { extensions, index = 'index.html' } = options
     const { method, pathInfo } = request
     if (method !== 'GET' && method !== 'HEAD' && method !== 'POST') return next(request)
-    if (extensions !== undefined && !extensions.some((each) => pathInfo.endsWith(each))) return next(request)
+    // What is shown for a folder is a file like any other: unfiltered it would show its source.
+    const path = pathInfo.endsWith('/') ? pathInfo + index : pathInfo
+    if (extensions !== undefined && !extensions.some((each) => path.endsWith(each))) return next(request)
     return filtered(backend, next, request)
   }
 
