@@ -100,7 +100,7 @@ describe('an application is', () => {
     expect(await found()).toEqual([])
     rmSync(join(folder, 'at/index.html'))
     put('at/app.js', 'document.title = 1\n')
-    expect(await found()).toEqual([])
+    expect(await found()).toEqual(['/at/app.js: a file like others: it has no default export'])
   })
 
   test('the folder itself, and at any depth, but not below another, nor where packages are', async () => {
@@ -237,6 +237,15 @@ describe('a folder with JavaScript in it', () => {
     const site = await build()
     expect(await ask(site, '/at/lib.mjs')).toEqual([200, '/at|/lib.mjs'])
     expect((await ask(site, '/at'))[0]).toBe(301)
+  })
+
+  test('tells of an app.js that was meant to be one, and of none that is for browsers', async () => {
+    put('server/app.js', "require('express')().listen(3000)")
+    put('server/package.json', '{}')
+    put('browser/app.js', 'document.title = 1')
+    put('browser/package.json', '{}')
+    put('browser/index.html', '')
+    expect(await found()).toEqual(['/server/app.js: a file like others: it has no default export'])
   })
 
   test('tells in the table what else in the folder is not run', async () => {

@@ -40,9 +40,11 @@ export async function applicationIn(
 ): Promise<FoundApp | undefined> {
   const real = root + folder
   const python = WSGI_FILES.filter((name) => names.has(name))
+  const has = (name: string): Promise<boolean> => Promise.resolve(names.has(name))
+  const candidates: string[] = []
+  for (const name of NODE_FILES) if (names.has(name) && (await couldBeNode(name, has))) candidates.push(name)
   const node: string[] = []
-  for (const name of NODE_FILES)
-    if (names.has(name) && (await isNodeApp(real, name, (each) => Promise.resolve(names.has(each))))) node.push(name)
+  for (const name of candidates) if (await isNodeApp(real, name, has)) node.push(name)
   const pages = names.has('index.php') ? ['index.php'] : []
   // A name that is no UTF-8 cannot be told to Python's import.
   if (python.length > 0 && toByteString(fromByteString(real)) === real) {
@@ -57,18 +59,19 @@ export async function applicationIn(
     const why = NOT_WSGI[python[0]] ?? 'not run: it has none of application, app, create_app, make_app'
     return { folder, kind: 'none', name: python[0], why }
   }
-  if (names.has('app.mjs')) return { folder, kind: 'none', name: 'app.mjs', why: 'a file like others: it has no default export' }
-  return undefined
+  const [name] = candidates
+  return name === undefined ? undefined : { folder, kind: 'none', name, why: 'a file like others: it has no default export' }
 }
 
-/**
- * Whether a file is a JavaScript application of this server. `app.js` is what many a script for browsers is called: it must have a
- * package.json beside it, and no index that browsers would be shown.
- */
+/** Whether a file is a JavaScript application of this server. */
 export async function isNodeApp(folder: ByteString, name: string, has: (name: string) => Promise<boolean>): Promise<boolean> {
-  if (!NODE_FILES.includes(name)) return false
-  if (name === 'app.js' && (!(await has('package.json')) || (await has('index.html')) || (await has('index.php')))) return false
+  if (!NODE_FILES.includes(name) || !(await couldBeNode(name, has))) return false
   return EXPORTS.test(await start(`${folder}/${name}`))
+}
+
+/** `app.js` is what many a script for browsers is called: it must have a package.json beside it, and no index that browsers would be shown. */
+async function couldBeNode(name: string, has: (name: string) => Promise<boolean>): Promise<boolean> {
+  return name !== 'app.js' || ((await has('package.json')) && !(await has('index.html')) && !(await has('index.php')))
 }
 
 async function start(path: ByteString): Promise<string> {
