@@ -5,6 +5,7 @@
 
 import { GatewayError } from './errors.ts'
 import { isFieldValue, isToken, sameName } from './headers.ts'
+import { asText } from './respond.ts'
 import type { ByteString, GatewayResponse, HeaderList } from './types.ts'
 
 /** A header block larger than this is refused with 502 (CVE-2014-3583). */
@@ -180,12 +181,12 @@ function quote(value: string): string {
   return JSON.stringify(value.length > 80 ? value.slice(0, 80) + '…' : value)
 }
 
-/** The response that a head and a body make, for whoever does not treat local redirects: those become plain ones. */
+/** The response that a head and a body make, for whoever does not treat local redirects: those become plain ones. A small body may become text. */
 export function toResponse(head: CgiHead, body: GatewayResponse['body']): GatewayResponse {
   return {
     status: head.status,
     ...(head.reason !== undefined && { reason: head.reason }),
     headers: head.headers,
-    body,
+    body: body instanceof Uint8Array ? (asText(body) ?? body) : body,
   }
 }

@@ -27,3 +27,13 @@ export function redirect(status: 301 | 302 | 303 | 307 | 308, location: string):
 export function escapeHtml(value: string): string {
   return value.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`)
 }
+
+const SMALL = 2048
+const ASCII = /^[\0-\x7f]*$/
+
+/** A small body as text, if it is ASCII: a door then sends head and body as one string in one piece. */
+export function asText(body: Uint8Array): string | undefined {
+  if (body.length > SMALL) return undefined
+  const ascii = (body instanceof Buffer ? body : Buffer.from(body.buffer, body.byteOffset, body.length)).toString('latin1')
+  return ASCII.test(ascii) ? ascii : undefined
+}

@@ -2,16 +2,6 @@
 
 import type { ByteString } from '../core/index.ts'
 
-const TEXT = 2048
-const ASCII = /^[\0-\x7f]*$/
-
-/** A small body as text, if it is ASCII: a door then sends head and body as one string in one piece. */
-export function asText(body: Buffer): string | undefined {
-  if (body.length > TEXT) return undefined
-  const text = body.toString('latin1')
-  return ASCII.test(text) ? text : undefined
-}
-
 /** Numbers begin anew after 2^32. */
 export function isAfter(number: number, other: number): boolean {
   return ((number - other) | 0) > 0
