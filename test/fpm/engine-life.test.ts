@@ -1,6 +1,6 @@
 // Starting, stopping, reloading and what is told of it: `viaduct fpm` beside php-fpm where both must do the same.
 
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -8,6 +8,7 @@ import { MAIN, alive, until } from '../cli/program.ts'
 import { has } from '../peers.ts'
 import { Fpm, REAL, ask, configuration, descendants, isRoot, leadersOf, makeFolder, open, variables } from './engine.ts'
 import type { Kind } from './engine.ts'
+import { listenForNotices } from './notify.ts'
 
 const SCRIPTS = {
   'hello.php': '<?php echo "hello";',
@@ -218,32 +219,19 @@ describe.skipIf(!has('php-cgi', REAL))('the life of a manager', () => {
   test.skipIf(!has('perl'))('a service manager is told (sd_notify)', async () => {
     using folder = makeFolder()
     const path = join(folder.path, 'notify')
-    const heard = spawn('perl', [
-      '-e',
-      'use Socket; $|=1; socket(my $s, AF_UNIX, SOCK_DGRAM, 0); bind($s, pack_sockaddr_un($ARGV[0])); print "bound\\n"; while (recv($s, my $m, 4096, 0) || 1) { print "$m\\n--\\n" }',
-      path,
-    ])
-    let text = ''
-    heard.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
-    try {
-      await until('the socket', () => text.includes('bound'))
-      await using fpm = await Fpm.start('viaduct', {
-        pool: POOL,
-        scripts: SCRIPTS,
-        global: 'systemd_interval = 1s',
-        env: { NOTIFY_SOCKET: path },
-      })
-      await until('READY', () =>
-        ['READY=1', 'STATUS=Ready to handle connections', `MAINPID=${fpm.pid}`].every((line) => text.includes(`${line}\n`)),
-      )
-      await fpm.ask('hello.php')
-      await until('STATUS', () => /STATUS=Processes active: 0, idle: 2, Requests: 1, slow: 0, Traffic: \d+\.\d\dreq\/sec/.test(text))
-      fpm.kill('SIGQUIT')
-      await until('STOPPING', () => text.includes('STOPPING=1'))
-      await fpm.exited
-    } finally {
-      heard.kill('SIGKILL')
-    }
+    using manager = await listenForNotices(path)
+    await using fpm = await Fpm.start('viaduct', {
+      pool: POOL,
+      scripts: SCRIPTS,
+      global: 'systemd_interval = 1s',
+      env: { NOTIFY_SOCKET: path },
+    })
+    for (const line of ['READY=1', 'STATUS=Ready to handle connections', `MAINPID=${fpm.pid}`]) await manager.heard(line)
+    await fpm.ask('hello.php')
+    await manager.heard(/STATUS=Processes active: 0, idle: 2, Requests: 1, slow: 0, Traffic: \d+\.\d\dreq\/sec/)
+    fpm.kill('SIGQUIT')
+    await manager.heard('STOPPING=1')
+    await fpm.exited
   })
 
   test('kept connections of a web server move to the next generation', async () => {
