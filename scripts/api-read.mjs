@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { parseSync } from 'oxc-parser'
 
-/** @typedef {{ name: string, kind: string, signature: string, doc: string | undefined, members: Member[], names: string[], file: string, line: number }} Declaration */
+/** @typedef {{ name: string, kind: string, signature: string, doc: string | undefined, members: Member[], names: string[], parents: string[], file: string, line: number }} Declaration */
 /** @typedef {{ signature: string, doc: string | undefined, members: Member[], line: number }} Member */
 
 /** A reader of the sources below `root`. */
@@ -62,9 +62,22 @@ export function openSources(root) {
     const signatures = nodes.filter(({ node }) => node.type === 'TSDeclareFunction')
     const functions = signatures.length > 0 ? signatures : nodes.filter(({ node }) => node.type === 'FunctionDeclaration')
     const others = nodes.filter(({ node }) => !/Function/.test(node.type))
-    const described = others.map((each) => describe(made, name, [each]))
+    const described = others.map((each) => inherited(describe(made, name, [each])))
     const all = functions.length > 0 ? [describe(made, name, functions), ...described] : described
     return all.length < 2 ? all : [merged(all)]
+  }
+
+  /** A member that says nothing of itself is what the class or interface says that it comes from. */
+  function inherited(declaration) {
+    const parents = declaration.parents.flatMap((name) => {
+      const place = origin(declaration.file, name)
+      return place === undefined ? [] : declarations(place)
+    })
+    const members = declaration.members.map((each) => {
+      const doc = each.doc ?? parents.flatMap((parent) => parent.members).find((other) => nameOf(other) === nameOf(each))?.doc
+      return { ...each, doc }
+    })
+    return { ...declaration, members }
   }
 
   const opening = (file) => {
@@ -108,6 +121,8 @@ function declaredIn(node) {
     return node.declarations.flatMap((each) => (each.id.name === undefined ? [] : [[each.id.name, each]]))
   return node.id?.name === undefined ? [] : [[node.id.name]]
 }
+
+const nameOf = ({ signature }) => /^(?:get |static )?([\w$]+|\[[^\]]+\])/.exec(signature)?.[1]
 
 // -- docstrings and signatures -------------------------------------------------------------------------------------------
 
@@ -157,7 +172,7 @@ const flat = (code) =>
 function describe(made, name, nodes) {
   const [{ node, declarator, start }] = nodes
   const names = new Set()
-  const shown = { name, doc: undefined, members: [], file: made.file, line: lineOf(made, node.start) }
+  const shown = { name, doc: undefined, members: [], parents: [], file: made.file, line: lineOf(made, node.start) }
   shown.doc = nodes.map((each) => docBefore(made, each.start)).find((doc) => doc !== undefined)
   if (node.type === 'VariableDeclaration') {
     shown.doc = docBefore(made, start)
@@ -166,11 +181,13 @@ function describe(made, name, nodes) {
   if (node.type === 'TSInterfaceDeclaration') {
     shown.members = node.body.body.map((each) => member(made, each, names))
     for (const each of [node.typeParameters, ...(node.extends ?? [])]) typesIn(each, names)
+    shown.parents = parentsIn(node.extends)
     return { ...shown, kind: 'interface', signature: text(made, node.start, node.body.start), names: [...names] }
   }
   if (node.type === 'ClassDeclaration') {
     shown.members = node.body.body.filter(isPublic).map((each) => member(made, each, names))
     for (const each of [node.typeParameters, node.superTypeArguments, ...(node.implements ?? [])]) typesIn(each, names)
+    shown.parents = [...parentsIn(node.implements), ...(node.superClass?.type === 'Identifier' ? [node.superClass.name] : [])]
     if (node.superClass?.type === 'Identifier') names.add(node.superClass.name)
     return { ...shown, kind: 'class', signature: text(made, node.start, node.body.start), names: [...names] }
   }
@@ -248,6 +265,8 @@ function literalsIn(node) {
   if (node.type === 'TSTypeLiteral') return [node]
   return Object.values(node).flatMap((each) => (typeof each === 'object' ? literalsIn(each) : []))
 }
+
+const parentsIn = (clauses) => (clauses ?? []).flatMap(({ expression }) => (expression.type === 'Identifier' ? [expression.name] : []))
 
 /** Every name of a type that stands below a node. */
 function typesIn(node, names) {

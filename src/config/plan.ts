@@ -10,8 +10,11 @@ import type { Secret } from './values.ts'
 export interface CertificatePlan {
   /** Absolute paths. */
   readonly cert: string
+  /** See `cert`. */
   readonly key: string
+  /** Of an encrypted key, as it is written. */
   readonly passphrase?: Secret
+  /** Default: those that the certificate says. */
   readonly names?: readonly string[]
   /** What it says of itself. */
   readonly facts: CertificateFacts
@@ -72,18 +75,23 @@ export interface HostPlan {
 
 /** What is logged, and how. */
 export interface LogPlan {
+  /** From which level on. */
   readonly level: 'debug' | 'info' | 'warn' | 'error'
+  /** Default: pretty on a terminal, json elsewhere. */
   readonly format?: 'pretty' | 'json'
   /** `-`, `off` or an absolute path. */
   readonly access: string
+  /** Default: `format`, and json in a file. */
   readonly accessFormat?: 'pretty' | 'json' | 'combined'
 }
 
 /** A whole server. */
 export interface ServerPlan {
+  /** In the order of the file. */
   readonly listeners: readonly ListenerPlan[]
   /** By their names. */
   readonly applications: Readonly<Record<string, ApplicationPlan>>
+  /** By host. */
   readonly sites: readonly HostPlan[]
   /** Whose word about the client is believed; without it nobody's. */
   readonly trustedProxies?: { readonly from: readonly string[]; readonly headers?: 'x-forwarded' | 'forwarded' }
@@ -91,6 +99,7 @@ export interface ServerPlan {
   readonly limits: Partial<HttpLimits>
   /** Bytes of a request body, for every application; 0: each kind has its own limit. */
   readonly maxBody: number
+  /** The log and the access log. */
   readonly logs: LogPlan
   /** Milliseconds. */
   readonly grace: number

@@ -19,7 +19,7 @@ import type {
   VariableView,
 } from './types.ts'
 
-/** What is different in the request that `derive` or `attempt` makes. What is left out stays as it is. */
+/** What is different in the request that `derive` or `attempt` makes: members as in `GatewayRequest`. What is left out stays as it is. */
 export interface Changes {
   readonly method?: ByteString
   readonly target?: ByteString

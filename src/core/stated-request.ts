@@ -20,8 +20,11 @@ export type RequestFacts = Pick<GatewayRequest, Fact>
 
 /** Whoever looks after a request. Each member is asked for when the request is asked for it. */
 export interface RequestLife {
+  /** What `body` gives. */
   readonly body: ByteStream
+  /** What `errors` gives. */
   readonly errors: ErrorStream
+  /** What is behind `signal`, `onFinish` and `waitUntil`. */
   readonly scope: Scope
 }
 

@@ -52,6 +52,7 @@ export interface ErrorStream {
 export type OutcomeKind = 'sent' | 'cut' | 'failed' | 'discarded'
 /** How a request ended, as `onFinish` hears it. */
 export interface Outcome {
+  /** How. */
   readonly kind: OutcomeKind
   /** The status that was sent; 0 when none was. */
   readonly status: number
@@ -197,7 +198,10 @@ export interface Server extends AsyncDisposable {
 export interface Log {
   /** `fields` is plain data beside the message; `err` in it is an error. */
   debug(fields: object, message: string): void
+  /** What somebody who looks after it wants to know. */
   info(fields: object, message: string): void
+  /** What somebody should look at. */
   warn(fields: object, message: string): void
+  /** What went wrong for somebody. */
   error(fields: object, message: string): void
 }

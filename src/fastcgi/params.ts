@@ -128,6 +128,7 @@ export interface ParamsLimits {
  * Refuses with UPSTREAM_PROTOCOL what is over its limits, before it keeps it (CVE-2025-23016).
  */
 export class PairDecoder {
+  /** Those that are whole: `[name, value, ...]`. */
   readonly pairs: ByteString[] = []
   #limits: Required<ParamsLimits>
   #taken = 0
@@ -140,6 +141,7 @@ export class PairDecoder {
     this.#limits = { bytes: limits.bytes ?? 1_048_576, pairs: limits.pairs ?? 2048 }
   }
 
+  /** Takes a piece of the content. Throws UPSTREAM_PROTOCOL beyond the limits. */
   push(bytes: Buffer, start: number = 0, end: number = bytes.length): void {
     this.#taken += end - start
     if (this.#taken > this.#limits.bytes) throw protocolError(`more than ${this.#limits.bytes} bytes of parameters`)

@@ -7,13 +7,18 @@ import { GatewayError } from '../core/index.ts'
 
 /** fastify: its server is called once its plugins are loaded. */
 export interface FastifyLike {
+  /** Its http.Server. */
   readonly server: object
+  /** Its listener. */
   readonly routing: unknown
+  /** Resolves when plugins are loaded. */
   ready(): PromiseLike<unknown>
+  /** Closes plugins. */
   close(): PromiseLike<unknown>
 }
 /** koa: `callback()` makes the listener. */
 export interface KoaLike {
+  /** Makes the listener. */
   callback(): (request: IncomingMessage, response: ServerResponse) => unknown
 }
 /** Anything that `http.createServer` would serve, or has made: a listener (an express app is one), a koa or fastify app, a server that does not listen. */

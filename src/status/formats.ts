@@ -9,6 +9,7 @@ import { statusText } from './text.ts'
 /** `prometheus` is the text format 0.0.4, the one before OpenMetrics. */
 export type StatusFormat = 'text' | 'html' | 'json' | 'openmetrics' | 'prometheus'
 
+/** The formats, by the names that a query and `viaduct status` give them. */
 export const FORMATS: readonly StatusFormat[] = ['text', 'html', 'json', 'openmetrics', 'prometheus']
 
 interface Format {

@@ -9,6 +9,7 @@ import { hostFinder } from '../middleware/index.ts'
 import { render, wanted } from './formats.ts'
 import { reportOf } from './report.ts'
 
+/** Who may see the page. */
 export interface StatusPageOptions {
   /** Addresses and networks beside this machine; `unix`: whoever connects by a unix socket. They are believed whatever else a request says. */
   readonly allow?: readonly string[]

@@ -3,6 +3,7 @@
 import { VERSION } from '../core/index.ts'
 import type { PoolStatus } from '../core/index.ts'
 
+/** What is told: plain data, the same in every format. */
 export interface StatusReport {
   /** Of Viaduct. */
   readonly version: string

@@ -4,8 +4,11 @@ import { FileSlice, collect, emptyBody, streamOf, type ByteStream, type GatewayR
 
 /** A response, read to its end. */
 export interface CollectedResponse {
+  /** As it was answered. */
   readonly status: number
+  /** Undefined for the usual one. */
   readonly reason: string | undefined
+  /** `[name, value, ...]`. */
   readonly headers: HeaderList
   /** All of it. */
   readonly body: Buffer

@@ -45,10 +45,15 @@ export type Frame =
 
 /** A record that passed. */
 export interface RecordFrame {
+  /** Told from the other frames by it. */
   readonly kind: 'record'
+  /** Milliseconds from the start. */
   readonly time: number
+  /** The number of its connection, from 1. */
   readonly connection: number
+  /** To the application, or from it. */
   readonly direction: Direction
+  /** The record, with masked values replaced. */
   readonly record: TraceRecord
   /** Some of the content was replaced by `*`. */
   readonly masked: boolean

@@ -28,6 +28,7 @@ export interface WsgiErrors {
 /** A plain object without a prototype. CGI variables are byte strings: one char is one byte. */
 export interface Environ {
   [name: string]: unknown
+  /** These are the variables that are always there; HTTP_* and others as there are. */
   REQUEST_METHOD: ByteString
   SCRIPT_NAME: ByteString
   PATH_INFO: ByteString

@@ -18,6 +18,7 @@ export interface CallEnd {
 
 /** One request, ready to be sent. */
 export interface Call {
+  /** Whose it is: its method says whether the answer has a body, its signal that nobody waits. */
   readonly request: GatewayRequest
   /** What `encodeRequest` made: it also tells the request id and whether the connection is kept. */
   readonly head: ByteString

@@ -76,6 +76,7 @@ export class Connection implements Lane {
     socket.on('close', () => this.#gone())
   }
 
+  /** A request is on it. */
   get busy(): boolean {
     return this.#exchange !== undefined
   }
@@ -85,6 +86,7 @@ export class Connection implements Lane {
     return this.#socket.bytesRead > 0
   }
 
+  /** Nothing more can be sent. */
   get closed(): boolean {
     return this.#closed
   }

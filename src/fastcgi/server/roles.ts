@@ -21,6 +21,7 @@ export type Authorizer = (request: GatewayRequest) => Verdict | Promise<Verdict>
 
 /** A request that carries the file to be filtered. */
 export interface FilterRequest extends GatewayRequest {
+  /** The file: its bytes, its length and when it was changed. */
   readonly filterData: FilterData
 }
 
@@ -34,8 +35,11 @@ export type Filter = (request: FilterRequest) => GatewayResponse | Promise<Gatew
 
 /** At least one of them; a request for another role is answered with UNKNOWN_ROLE. */
 export interface FastCgiRoles {
+  /** Answers requests (FastCGI 1.0, 6.2). */
   readonly responder?: Application
+  /** Decides about them (6.3). */
   readonly authorizer?: Authorizer
+  /** Answers with what it makes of a file (6.4). */
   readonly filter?: Filter
 }
 
