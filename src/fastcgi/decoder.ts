@@ -46,6 +46,12 @@ export class RecordDecoder {
     return this.opened + (this.#headerLength > 0 ? 1 : 0)
   }
 
+  /** Whether the next byte begins a record. */
+  get between(): boolean {
+    return this.atBoundary && this.#padding === 0
+  }
+
+  /** Takes what one read brought, however it was cut. What the sink throws, or a broken record (UPSTREAM_PROTOCOL), is thrown from here. */
   push(bytes: Buffer): void {
     if (this.#broken) throw protocolError('bytes after a protocol error')
     // Reset at the end: whatever is thrown below, by us or by the sink, leaves a decoder that takes no more.

@@ -1,13 +1,13 @@
 // Where a pool's workers come from: the children of one php-cgi, or processes of any FastCGI program.
 
-import type { Socket } from 'node:net'
 import type { Exit } from '../process/index.ts'
+import type { Link } from './link.ts'
 import type { Ending } from './proc.ts'
 
 /** A worker that has taken a connection. */
 export interface Hand {
   readonly pid: number
-  readonly socket: Socket
+  readonly link: Link
   readonly crew: Crew
   /** Whether the process still has its end of the connection: one that lives without it has gone on to the next. */
   holds(): boolean

@@ -3,9 +3,9 @@
 // Its worker hands on records; the rest (the manager's own answers, refusals, the end that is none) is written here.
 
 import type { ByteString, HeaderList } from '../core/index.ts'
-import { PairDecoder, Type, endRequest, record } from '../fastcgi/index.ts'
+import { PairDecoder, Type, decodePairs, endRequest, record } from '../fastcgi/index.ts'
 import type { Facts } from './params.ts'
-import { readFacts } from './params.ts'
+import { knownPairs, readFacts } from './params.ts'
 import type { WebConnection } from './web.ts'
 import type { Staff } from './staff.ts'
 import type { Worker } from './worker.ts'
@@ -14,13 +14,14 @@ const MISSING = 'No input file specified.\n'
 /** A small answer, that a worker without a script gives. */
 const MISSING_LIMIT = 512
 const FULL = 65_528
+/** In a request that came whole: the flags of BEGIN_REQUEST. */
+const FLAGS = 10
 
 export class Exchange {
   readonly connection: WebConnection
   readonly id: number
   readonly role: number
   readonly keep: boolean
-  pairs: HeaderList = []
   facts: Facts | undefined
   worker: Worker | undefined
   /** Whose worker it gets, where that is not the pool's own: it has settings of its own. */
@@ -45,7 +46,14 @@ export class Exchange {
   closeBody: (() => void) | undefined
   slow = false
   timedOut = false
-  #params: PairDecoder | undefined = new PairDecoder()
+  #params: PairDecoder | undefined
+  #pairs: HeaderList | undefined
+  /** The request as it came, where it came whole. */
+  #whole: Buffer | undefined
+  /** What a worker is to be told is what came. */
+  #same = false
+  #paramsAt = 0
+  #paramsEnd = 0
   #said = false
   #finished: (() => void) | undefined
 
@@ -57,15 +65,44 @@ export class Exchange {
   }
 
   takeParams(bytes: Buffer, start: number, end: number): void {
-    this.#params?.push(bytes, start, end)
+    if (this.facts !== undefined) return
+    this.#params ??= new PairDecoder()
+    this.#params.push(bytes, start, end)
+  }
+
+  /** A request that is all there: its parameters are those between. @returns whether it really is. */
+  takeWhole(bytes: Buffer, start: number, end: number): boolean {
+    const known = knownPairs(bytes, start, end)
+    if (known === undefined) return false
+    this.#whole = bytes
+    this.#paramsAt = start
+    this.#paramsEnd = end
+    this.facts = readFacts(known)
+    const script = known.indexOf('SCRIPT_FILENAME')
+    this.#same = script !== -1 && known[script + 1] === this.facts.scriptFilename && !known.includes('SCRIPT_FILENAME', script + 2)
+    // Without the body that it announces it is not whole.
+    return this.facts.contentLength === 0 || this.facts.bodyFile !== ''
+  }
+
+  /** A request without a body as a worker may be sent it, where that is how it came. */
+  whole(): Buffer | undefined {
+    if (this.#whole === undefined || !this.#same) return undefined
+    // The connection to the worker stays.
+    this.#whole[FLAGS] = 1
+    return this.#whole
+  }
+
+  get pairs(): HeaderList {
+    if (this.#pairs !== undefined) return this.#pairs
+    return this.#whole === undefined ? [] : (this.#pairs = decodePairs(this.#whole, this.#paramsAt, this.#paramsEnd))
   }
 
   /** @returns whether they are all there now, for the first time. */
   endParams(): boolean {
-    if (this.#params === undefined) return false
-    this.pairs = this.#params.end()
+    if (this.facts !== undefined) return false
+    this.#pairs = this.#params?.end() ?? []
     this.#params = undefined
-    this.facts = readFacts(this.pairs)
+    this.facts = readFacts(this.#pairs)
     return true
   }
 
@@ -95,16 +132,15 @@ export class Exchange {
     if (status !== undefined) this.status = Number(status) || 200
   }
 
-  /** Records, as they are. */
-  relay(chunk: Buffer, start: number, end: number): void {
-    if (start === end) return
+  /** Records, as they are. @returns whether the chunk's bytes are not needed any more. */
+  relay(chunk: Buffer, start: number, end: number): boolean {
     this.sent += end - start
     if (this.over) {
       // Nobody listens: the script hears of it at its next output, as it would with php-fpm.
       this.worker?.close()
-      return
+      return true
     }
-    this.connection.write(start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end))
+    return this.connection.write(chunk.subarray(start, end))
   }
 
   /**
@@ -137,17 +173,17 @@ export class Exchange {
     this.endedTime = Date.now()
   }
 
-  /** The last records, up to END_REQUEST, which begins at `at`. */
-  finish(chunk: Buffer, from: number, at: number): void {
-    if (this.over) return
+  /** The last records, up to END_REQUEST, which begins at `at`. @returns as `relay` does. */
+  finish(chunk: Buffer, from: number, at: number): boolean {
+    if (this.over) return true
     if (this.connection.php && this.sent === 0 && this.status === 404 && at - from < MISSING_LIMIT && isMissing(chunk, from, at)) {
       this.answer(404, `${this.head.replace(/^Status: [^\r]*\r\n/, '')}\r\n`, 'File not found.\n', 'Primary script unknown')
-      return
+      return true
     }
     this.sent += at - from
-    const end = at + 16
-    this.connection.write(from === 0 && end === chunk.length ? chunk : chunk.subarray(from, end))
+    const taken = this.connection.write(chunk.subarray(from, at + 16))
     this.#done()
+    return taken
   }
 
   /** An answer of the manager's own. `headers` end in a line break. */

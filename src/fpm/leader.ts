@@ -11,10 +11,10 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GatewayError } from '../core/index.ts'
-import { openSocket } from '../fastcgi/index.ts'
 import { launch, lines, signalGroup } from '../process/index.ts'
 import type { Exit, Guard, Launched } from '../process/index.ts'
 import type { Crew, Hand } from './crew.ts'
+import { Link } from './link.ts'
 import { childrenOf, descriptorsOf, processStat, readWaitStatus } from './proc.ts'
 import type { Ending } from './proc.ts'
 
@@ -125,7 +125,8 @@ export class Leader implements Crew {
     // Only who is counted still has a connection: what is forgotten too late would have us fork too early, and no more.
     this.#open()
     if (this.#alive() <= this.#accepted.size) await this.#forked()
-    const socket = openSocket({ path: this.#path('socket') })
+    const link = new Link({ path: this.#path('socket') })
+    const { socket } = link
     const failed = new Promise<never>((_, reject) => {
       socket.once('error', reject)
       socket.once('close', () => reject(new Error('closed before it was accepted')))
@@ -137,7 +138,7 @@ export class Leader implements Crew {
       this.#accepted.add(inode)
       this.#endings.delete(pid)
       socket.removeAllListeners('error').removeAllListeners('close')
-      return { socket, pid, crew: this, holds: () => descriptorsOf(pid).includes(`socket:[${inode}]`) }
+      return { link, pid, crew: this, holds: () => descriptorsOf(pid).includes(`socket:[${inode}]`) }
     } catch (error) {
       socket.on('error', () => {})
       socket.destroy()

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Extensions, plainPath, readFacts } from './params.ts'
+import { decodePairs, encodePair } from '../fastcgi/index.ts'
+import { Extensions, knownPairs, plainPath, readFacts } from './params.ts'
 
 test.each([
   ['/srv/a.php', '/srv/a.php'],
@@ -75,5 +76,26 @@ describe('security.limit_extensions', () => {
     expect(extensions.resolve(`/${'a'.repeat(1_000_000)}`, 0)).toEqual({ file: '', refused: false })
     // A look at each of its half million beginnings would take minutes.
     expect(performance.now() - begun).toBeLessThan(5000)
+  })
+})
+
+const wire = (pairs: readonly string[][]): Buffer => Buffer.from(pairs.map(([name, value]) => encodePair(name!, value!)).join(''), 'latin1')
+
+describe('parameters of a request that came whole', () => {
+  const names = 'REQUEST_METHOD SCRIPT_NAME QUERY_STRING REQUEST_URI SCRIPT_FILENAME CONTENT_LENGTH REMOTE_USER REQUEST_BODY_FILE'
+  const all = [...names.split(' '), 'PHP_VALUE', 'PHP_ADMIN_VALUE', 'REQUEST_METHOX', 'HTTP_X', '', 'L'.repeat(128)]
+  test.each([0, 1, 127, 128, 40_000])('are the same as those of one that came in pieces, with values of %i bytes', (length) => {
+    const bytes = wire([...all, ...all].map((name, i) => [name, `${i}\xe9`.padEnd(length, 'x').slice(0, length)]))
+    const one = Buffer.concat([Buffer.from('front'), bytes, Buffer.from('behind')])
+    const found = knownPairs(one, 5, 5 + bytes.length)!
+    expect(found.length).toBe(4 * (all.length - 4))
+    expect(readFacts(found)).toEqual(readFacts(decodePairs(bytes, 0, bytes.length, { bytes: 2 ** 21 })))
+  })
+
+  test('are refused wherever they are cut', () => {
+    const bytes = wire([['SCRIPT_NAME', 'y'.repeat(130)]])
+    for (let end = 1; end < bytes.length; end++) expect(knownPairs(bytes, 0, end), `cut at ${end}`).toBeUndefined()
+    expect(knownPairs(bytes, 0, bytes.length)).toEqual(['SCRIPT_NAME', 'y'.repeat(130)])
+    expect(knownPairs(wire(Array.from({ length: 2049 }, () => ['A', ''])), 0, 2049 * 3)).toBeUndefined()
   })
 })

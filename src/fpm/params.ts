@@ -86,8 +86,59 @@ export function readFacts(pairs: HeaderList): Facts {
   }
 }
 
+// What readFacts looks for, by the length of its name.
+const KNOWN: ByteString[][] = []
+for (const name of [
+  'REQUEST_METHOD',
+  'SCRIPT_NAME',
+  'QUERY_STRING',
+  'REQUEST_URI',
+  'SCRIPT_FILENAME',
+  'CONTENT_LENGTH',
+  'REMOTE_USER',
+  'REQUEST_BODY_FILE',
+  'PHP_VALUE',
+  'PHP_ADMIN_VALUE',
+]) {
+  KNOWN[name.length] = [...(KNOWN[name.length] ?? []), name]
+}
+/** As many as a decoder takes. */
+const MOST_PAIRS = 2048
+
+/** Of the pairs in these bytes those that readFacts looks for; undefined when they are not whole, or too many. */
+export function knownPairs(bytes: Buffer, start: number, end: number): HeaderList | undefined {
+  const text = bytes.toString('latin1', start, end)
+  const found: ByteString[] = []
+  let count = 0
+  for (let at = start; at < end; count++) {
+    let nameLength = bytes[at++]!
+    if (nameLength > 127) {
+      if (at + 3 > end) return undefined
+      nameLength = ((nameLength & 0x7f) << 24) | bytes.readUIntBE(at, 3)
+      at += 3
+    }
+    if (at >= end) return undefined
+    let valueLength = bytes[at++]!
+    if (valueLength > 127) {
+      if (at + 3 > end) return undefined
+      valueLength = ((valueLength & 0x7f) << 24) | bytes.readUIntBE(at, 3)
+      at += 3
+    }
+    const valueAt = at + nameLength
+    const next = valueAt + valueLength
+    if (next > end) return undefined
+    const names = KNOWN[nameLength]
+    if (names !== undefined) {
+      for (const name of names) if (text.startsWith(name, at - start)) found.push(name, text.slice(valueAt - start, next - start))
+    }
+    at = next
+  }
+  return count > MOST_PAIRS ? undefined : found
+}
+
 /** atol(3): what is no number is 0. */
 function lengthOf(text: string): number {
+  if (text === '') return 0
   const value = /^\s*\+?(\d{1,15})/.exec(text)?.[1]
   return value === undefined ? 0 : Number(value)
 }

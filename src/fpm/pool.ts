@@ -21,7 +21,7 @@ import type { CrewSource, StaffOptions } from './staff-options.ts'
 import { statusModel } from './status-model.ts'
 import { pingPage, statusPage } from './status/render.ts'
 import { watchTime } from './heartbeat.ts'
-import { Door } from './web.ts'
+import { Door } from './door.ts'
 import type { House } from './web.ts'
 import type { Worker } from './worker.ts'
 import { TICKS_PER_SECOND, processStat } from './proc.ts'
@@ -246,7 +246,7 @@ export class Pool implements House {
     exchange.takenAt = performance.now()
     exchange.takenTime = Date.now()
     exchange.closeBody = close
-    if (!worker.send(exchange, this.#head(exchange), body)) {
+    if (!worker.send(exchange, (body === null ? exchange.whole() : undefined) ?? this.#head(exchange), body)) {
       // It went while it was idle, and has seen nothing of this.
       dispatcher.remove(worker)
       worker.close()

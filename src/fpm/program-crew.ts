@@ -5,10 +5,10 @@ import { createServer } from 'node:net'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GatewayError } from '../core/index.ts'
-import { openSocket } from '../fastcgi/index.ts'
 import { launch, lines, signalGroup } from '../process/index.ts'
 import type { Exit, Guard, Launched } from '../process/index.ts'
 import type { Crew, Hand } from './crew.ts'
+import { Link } from './link.ts'
 import { descriptorsOf } from './proc.ts'
 import type { Ending } from './proc.ts'
 
@@ -54,7 +54,8 @@ export class ProgramCrew implements Crew {
     const words: string[] = []
     const member = this.#start(bound, path, words)
     const { pid } = member.process
-    const socket = openSocket({ path })
+    const link = new Link({ path })
+    const { socket } = link
     const failed = new Promise<never>((_, reject) => {
       socket.once('error', reject)
       socket.once('close', () => reject(new Error('closed before it was accepted')))
@@ -63,7 +64,7 @@ export class ProgramCrew implements Crew {
     try {
       const inode = await Promise.race([accepted(bound, member, performance.now() + timeout), failed])
       socket.removeAllListeners('error').removeAllListeners('close')
-      return { socket, pid, crew: this, holds: () => descriptorsOf(pid).includes(`socket:[${inode}]`) }
+      return { link, pid, crew: this, holds: () => descriptorsOf(pid).includes(`socket:[${inode}]`) }
     } catch (error) {
       socket.on('error', () => {})
       socket.destroy()

@@ -113,7 +113,7 @@ export class Staff {
       const crew = (this.#crew ??= this.#newCrew())
       const hand = await crew.hire(HIRE_TIME)
       if (this.#closing || crew !== this.#crew) {
-        hand.socket.destroy()
+        hand.link.socket.destroy()
         budget.give()
         return
       }

@@ -1,12 +1,11 @@
-// The side that web servers see: connections that are kept for as long as they like, each with one request at a time. A connection holds
-// no worker; a request does, from when it is all there until its answer is.
+// One connection of a web server: kept for as long as it likes, with one request at a time. It holds no worker; a request does, from when
+// it is all there until its answer is.
 //
 // FastCGI 1.0, 3.3, 4 and 5.
 
-import { createServer } from 'node:net'
-import type { Server, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { Channel, GatewayError, describe, spool } from '../core/index.ts'
-import type { ByteStream, Networks, Spooled } from '../core/index.ts'
+import type { ByteStream, Spooled } from '../core/index.ts'
 import {
   ProtocolStatus,
   RecordDecoder,
@@ -17,24 +16,22 @@ import {
   endRequest,
   readBeginRequest,
 } from '../fastcgi/index.ts'
+import type { Door } from './door.ts'
 import { Exchange } from './exchange.ts'
 
-const HIGH_WATER_MARK = 262_144
+/** Bytes that may wait in a socket. */
+export const HIGH_WATER_MARK = 262_144
+const HEADER = 8
+/** Where a request's first record of PARAMS begins, behind BEGIN_REQUEST. */
+const PARAMS = 16
 /** Bytes of a body that are kept as they came; a larger one is spooled. */
 const SMALL_BODY = 131_072
 /** Bytes of a spooled body in memory; the rest goes to a file. */
 const BODY_MEMORY = 1_048_576
-/** Milliseconds between two looks at connections that do not go on. */
-const SWEEP = 10_000
 /** Milliseconds without a byte of a request that has begun, and of an answer that is not taken. */
 const STALL_TIME = 60_000
 /** Milliseconds that a connection may be kept without a request. */
 const IDLE_TIME = 3_600_000
-
-/** When the door closes, in milliseconds: so long a connection stays whose last answer may be recent, and one that has had none. */
-const RECENT_GRACE = 50
-const FRESH_GRACE = 500
-const STOP_LOOK = 10
 
 /** Who answers. */
 export interface House {
@@ -49,75 +46,6 @@ export interface House {
   warn(text: string): void
 }
 
-export class Door {
-  readonly house: House
-  readonly #allowed: Networks | undefined
-  readonly #connections = new Set<WebConnection>()
-  readonly #servers: Server[] = []
-  readonly #sweeper: NodeJS.Timeout
-  closing = false
-
-  constructor(house: House, allowed: Networks | undefined) {
-    this.house = house
-    this.#allowed = allowed
-    this.#sweeper = setInterval(() => {
-      const now = performance.now()
-      for (const each of this.#connections) each.sweep(now)
-    }, SWEEP).unref()
-  }
-
-  /** Listens on an inherited descriptor. */
-  async listen(fd: number, backlog: number): Promise<void> {
-    const server = createServer({ noDelay: true, highWaterMark: HIGH_WATER_MARK, allowHalfOpen: false }, (socket) => this.#accept(socket))
-    this.#servers.push(server)
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen({ fd, backlog, exclusive: true }, () => {
-        server.off('error', reject)
-        server.on('error', (error) => this.house.warn(`the listening socket: ${describe(error)}`))
-        resolve()
-      })
-    })
-  }
-
-  #accept(socket: Socket): void {
-    // A unix socket has no address; its file's mode says who may.
-    if (this.#allowed !== undefined && socket.remoteAddress !== undefined && !this.#allowed.has(socket.remoteAddress)) {
-      this.house.warn(`Connection disallowed: IP address '${plainAddress(socket.remoteAddress)}' has been dropped.`)
-      socket.destroy()
-      return
-    }
-    this.#connections.add(new WebConnection(this, socket))
-  }
-
-  forget(connection: WebConnection): void {
-    this.#connections.delete(connection)
-  }
-
-  /**
-   * Accepts nothing more; connections end with their requests. A request may be on its way: those that have had one stay for a moment,
-   * and those that have had none a little longer. Resolves when all that has come by then is in hand.
-   */
-  async stop(): Promise<void> {
-    this.closing = true
-    for (const server of this.#servers) server.close()
-    const begun = performance.now()
-    for (let elapsed = 0; this.#connections.size > 0 && elapsed < FRESH_GRACE; elapsed = performance.now() - begun) {
-      await new Promise((resolve) => setTimeout(resolve, STOP_LOOK))
-      if (elapsed >= RECENT_GRACE) for (const each of this.#connections) if (each.requests > 0) each.retire()
-    }
-    for (const each of this.#connections) each.retire()
-  }
-
-  /** Ends everything at once. */
-  close(): void {
-    this.closing = true
-    for (const server of this.#servers) server.close()
-    clearInterval(this.#sweeper)
-    for (const each of this.#connections) each.close()
-  }
-}
-
 /** An IPv4 address as IPv4, where the socket speaks both. */
 export function plainAddress(address: string): string {
   return address.startsWith('::ffff:') ? address.slice(7) : address
@@ -126,10 +54,13 @@ export function plainAddress(address: string): string {
 export class WebConnection {
   readonly socket: Socket
   readonly remote: string | undefined
+  /** Where the door has it. */
+  place = 0
   /** Requests that came by it. */
   requests = 0
   readonly #door: Door
-  readonly #decoder: RecordDecoder
+  /** Made for what does not come in one piece, which most requests do. */
+  #decoder: RecordDecoder | undefined
   #exchange: Exchange | undefined
   /** The body, while it is coming: kept pieces first, then a channel that somebody spools from. */
   #pieces: Uint8Array[] = []
@@ -137,19 +68,17 @@ export class WebConnection {
   #received = 0
   #channel: Channel | undefined
   #waiting = false
+  /** All of the request's STDIN has come. */
+  #ended = false
+  #draining = false
   #lastByte = performance.now()
 
   constructor(door: Door, socket: Socket) {
     this.#door = door
     this.socket = socket
     this.remote = socket.remoteAddress === undefined ? undefined : plainAddress(socket.remoteAddress)
-    this.#decoder = this.#makeDecoder()
     socket.on('data', (bytes: Buffer) => this.#read(bytes))
-    socket.on('drain', () => {
-      this.#lastByte = performance.now()
-      this.#exchange?.worker?.resume()
-    })
-    socket.on('error', () => {})
+    socket.on('error', nothing)
     socket.on('close', () => {
       door.forget(this)
       this.#lost()
@@ -159,11 +88,28 @@ export class WebConnection {
   #read(bytes: Buffer): void {
     this.#lastByte = performance.now()
     try {
+      if (this.#exchange === undefined && this.#decoder?.between !== false && this.#readWhole(bytes)) return
+      this.#decoder ??= this.#makeDecoder()
       this.#decoder.push(bytes)
     } catch (error) {
       this.#door.house.warn(`a web server broke the protocol and is closed on: ${describe(error)}`)
       this.close()
     }
+  }
+
+  /** A request without a body that came in one piece, with all its parameters in one record: it goes to a worker as it is. */
+  #readWhole(bytes: Buffer): boolean {
+    const end = wholeRequest(bytes)
+    if (end === 0) return false
+    const { role, keep } = readBeginRequest(bytes, HEADER, PARAMS)
+    if (role < 1 || role > 3) return false
+    const exchange = new Exchange(this, bytes.readUInt16BE(2), role, keep)
+    if (!exchange.takeWhole(bytes, PARAMS + HEADER, end)) return false
+    this.requests++
+    this.#exchange = exchange
+    this.#ended = true
+    this.#begun(exchange)
+    return true
   }
 
   #makeDecoder(): RecordDecoder {
@@ -178,9 +124,11 @@ export class WebConnection {
       end: (type, id) => {
         const exchange = this.#exchange
         if (exchange === undefined || exchange.id !== id) return
-        if (type === Type.Params) this.#begun(exchange)
+        if (type === Type.Params && exchange.endParams()) this.#begun(exchange)
         // Half a body is never a clean end.
-        else if (type === Type.Stdin && this.#waiting) this.close()
+        else if (type !== Type.Stdin) return
+        else if (this.#waiting) this.close()
+        else this.#ended = true
       },
       record: (type, id, bytes, start, end) => {
         if (id === 0) this.#manage(type, bytes, start, end)
@@ -205,12 +153,12 @@ export class WebConnection {
     else if (role < 1 || role > 3) this.writeText(endRequest(id, 0, ProtocolStatus.UnknownRole))
     else {
       this.requests++
+      this.#ended = false
       this.#exchange = new Exchange(this, id, role, keep)
     }
   }
 
   #begun(exchange: Exchange): void {
-    if (!exchange.endParams()) return
     if (this.#door.house.greet(exchange)) return
     const { contentLength, bodyFile } = exchange.facts!
     this.#expected = contentLength
@@ -274,8 +222,18 @@ export class WebConnection {
 
   // ---- out
 
-  write(bytes: Uint8Array): void {
-    this.socket.write(bytes)
+  /** @returns whether the system has all of it, and the bytes may be used again. */
+  write(bytes: Uint8Array): boolean {
+    const { socket } = this
+    if (!socket.write(bytes) && !this.#draining) {
+      this.#draining = true
+      socket.once('drain', () => {
+        this.#draining = false
+        this.#lastByte = performance.now()
+        this.#exchange?.worker?.resume()
+      })
+    }
+    return socket.writableLength === 0
   }
 
   writeText(wire: string): void {
@@ -295,7 +253,10 @@ export class WebConnection {
     if (this.#exchange !== exchange) return
     this.#exchange = undefined
     this.#waiting = false
-    if (!exchange.keep || this.#door.closing) this.socket.end()
+    if (exchange.keep && !this.#door.closing) return
+    // Where nothing is on its way in either direction there is nothing to wait for: the system delivers what it has.
+    if (this.#ended && this.socket.writableLength === 0 && this.#decoder?.between !== false) this.socket.destroy()
+    else this.socket.end()
   }
 
   /** Ends once it has no request. */
@@ -333,6 +294,25 @@ export class WebConnection {
     const stuck = this.socket.writableLength > 0 && !this.hasRoom()
     if ((coming || stuck) && silent > STALL_TIME) this.close()
   }
+}
+
+/**
+ * Where the parameters end in a chunk that is one request, whole and without a body: BEGIN_REQUEST, one record of PARAMS, and the empty
+ * ones that end PARAMS and STDIN. 0: it is something else.
+ */
+function wholeRequest(bytes: Buffer): number {
+  const { length } = bytes
+  if (length < PARAMS + 3 * HEADER || bytes[1] !== Type.BeginRequest || bytes[PARAMS + 1] !== Type.Params) return 0
+  const end = PARAMS + HEADER + bytes.readUInt16BE(PARAMS + 4)
+  const after = end + bytes[PARAMS + 6]!
+  if (after + 2 * HEADER !== length || end === PARAMS + HEADER) return 0
+  if (bytes[after + 1] !== Type.Params || bytes[after + HEADER + 1] !== Type.Stdin) return 0
+  for (const at of [0, PARAMS, after, after + HEADER]) {
+    // One version, one id, and nothing behind an empty record. BEGIN_REQUEST has eight bytes.
+    if (bytes[at] !== 1 || bytes[at + 2] !== bytes[2] || bytes[at + 3] !== bytes[3]) return 0
+    if (at !== PARAMS && (bytes[at + 4] !== 0 || bytes[at + 5] !== (at === 0 ? 8 : 0) || bytes[at + 6] !== 0)) return 0
+  }
+  return bytes.readUInt16BE(2) === 0 ? 0 : end
 }
 
 function nothing(): void {}

@@ -1,21 +1,22 @@
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { Type, endRequest, record } from '../fastcgi/index.ts'
 import type { Exchange } from './exchange.ts'
+import { Link } from './link.ts'
 import { Worker } from './worker.ts'
 
 /** A connection's two ends. */
-async function pair(): Promise<[Socket, Socket, () => void]> {
+async function pair(): Promise<[Link, Socket, () => void]> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve))
-  const ours = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const ours = new Link({ port: (server.address() as AddressInfo).port, host: '127.0.0.1' })
   const theirs = await accepted
   theirs.setNoDelay(true)
   theirs.on('error', () => {})
   const end = (): void => {
-    ours.destroy()
+    ours.socket.destroy()
     theirs.destroy()
     server.close()
   }
@@ -31,26 +32,33 @@ interface Heard {
   broke: boolean
 }
 
-async function answered(pieces: readonly Buffer[]): Promise<Heard> {
+/** @param slow the web server takes nothing at once: chunks are read when all is over. Then pieces wait until what was before is relayed. */
+async function answered(pieces: readonly Buffer[], slow: boolean = false): Promise<Heard> {
   const [ours, theirs, close] = await pair()
   const heard: Heard = { relayed: '', stderr: [], head: '', ended: false, broke: false }
   const { promise: done, resolve: over } = deferred()
+  const chunks: Buffer[] = []
+  const take = (chunk: Buffer, start: number, end: number): boolean => {
+    if (slow) chunks.push(chunk.subarray(start, end))
+    else heard.relayed += chunk.toString('latin1', start, end)
+    return !slow
+  }
   const exchange = {
     id: 1,
     headDone: false,
     takeHead: (chunk: Buffer, start: number, end: number) => (heard.head += chunk.toString('latin1', start, end)),
-    relay: (chunk: Buffer, start: number, end: number) => (heard.relayed += chunk.toString('latin1', start, end)),
+    relay: take,
     stderr: (text: string) => heard.stderr.push(text),
     pace: () => {},
     ending: () => {},
     finish: (chunk: Buffer, from: number, at: number) => {
-      heard.relayed += chunk.toString('latin1', from, at + 16)
       heard.ended = true
+      return take(chunk, from, at + 16)
     },
   } as unknown as Exchange
   const crew = { pid: 0 }
   const worker = new Worker(
-    { pid: 1, socket: ours, crew: crew as never, holds: () => true },
+    { pid: 1, link: ours, crew: crew as never, holds: () => true },
     {
       finished: () => {},
       answered: () => over(),
@@ -64,9 +72,11 @@ async function answered(pieces: readonly Buffer[]): Promise<Heard> {
   try {
     for (const piece of pieces) {
       theirs.write(piece)
+      if (slow) for (const before = chunks.length; chunks.length === before;) await new Promise((resolve) => setTimeout(resolve, 1))
       await new Promise((resolve) => setImmediate(resolve))
     }
     await done
+    for (const chunk of chunks) heard.relayed += chunk.toString('latin1')
     return heard
   } finally {
     close()
@@ -116,5 +126,11 @@ describe('an answer on its way', () => {
   test('is whole, and the connection closed, when more than its end comes', async () => {
     const heard = await answered([Buffer.concat([bytes(record(Type.Stdout, 1, HEAD)), bytes(endRequest(1, 0, 0)), bytes('more')])])
     expect(heard).toMatchObject({ ended: true, relayed: record(Type.Stdout, 1, HEAD) + endRequest(1, 0, 0) })
+  })
+
+  test('is not held for longer than a moment, and nobody writes to what a web server has not taken', async () => {
+    const pieces = Array.from({ length: 20 }, (_, i) => bytes(record(Type.Stdout, 1, String.fromCharCode(97 + i).repeat(30_000))))
+    const heard = await answered([...pieces, bytes(endRequest(1, 0, 0))], true)
+    expect(heard.relayed === pieces.map(String).join('') + endRequest(1, 0, 0)).toBe(true)
   })
 })

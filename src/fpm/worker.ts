@@ -1,5 +1,7 @@
-// One worker and the connection it is reached by: a request goes out, and what comes back goes on to the web server as it is, record by
-// record, without a copy. Only three things are looked at: the head, for the log; STDERR, which php-fpm words differently; and the end.
+// One worker and the connection it is reached by: a request goes out, and what comes back goes on to the web server as it is, without a
+// copy. Only three things are looked at: the head, for the log; STDERR, which php-fpm words differently; and the end.
+//
+// An answer is held for a moment: most pages come in a few pieces within less than a millisecond, and leave as one.
 //
 // FastCGI 1.0, 3.3, 5.3 and 5.5. The request has the same id on both connections, which is why records can be handed on.
 
@@ -9,6 +11,8 @@ import type { ByteStream, ByteString } from '../core/index.ts'
 import { Type, record } from '../fastcgi/index.ts'
 import type { Hand } from './crew.ts'
 import type { Exchange } from './exchange.ts'
+import { KEPT_LIMIT } from './link.ts'
+import type { Link } from './link.ts'
 import { UploadSink, stdinRecords } from './upload.ts'
 
 const HEADER = 8
@@ -17,6 +21,21 @@ const END_LENGTH = 16
 const HEAD_LIMIT = 65_536
 /** What a request may say on STDERR; beyond, it is cut. */
 const STDERR_LIMIT = 65_536
+
+/** Milliseconds that the beginning of an answer may be held; what follows goes on as it comes. */
+const HOLD_TIME = 5
+
+// One timer for all of them, armed while something is held.
+let holding: Worker[] = []
+let armed = false
+let timer: NodeJS.Timeout | undefined
+
+function releaseAll(): void {
+  const held = holding
+  armed = false
+  holding = []
+  for (const worker of held) worker.release()
+}
 
 /** What a pool is told. */
 export interface WorkerOwner {
@@ -49,7 +68,16 @@ export class Worker {
   dismissed: 'spare' | 'worn' | 'timeout' | undefined
   readonly #socket: Socket
   readonly #owner: WorkerOwner
-  #pending: Buffer | undefined
+  readonly #link: Link
+  /** In the link's buffer: what was not handed on yet begins here, and what was not looked at yet here. */
+  #from = 0
+  #at = 0
+  #buffer: Buffer | undefined
+  /** A write still reads the buffer. */
+  #lent = false
+  /** The answer takes longer, so nothing of it is held any more. */
+  #streams = false
+  #listed = false
   /** Bytes left of the record that is coming, with its padding, and of the content of STDOUT. */
   #left = 0
   #contentLeft = 0
@@ -62,15 +90,17 @@ export class Worker {
     this.hand = hand
     this.pid = hand.pid
     this.startedAt = this.lastActive = performance.now()
-    this.#socket = hand.socket
+    this.#link = hand.link
     this.#owner = owner
-    const { socket } = hand
-    socket.on('data', (chunk: Buffer) => this.#data(chunk))
+    const { socket } = hand.link
+    this.#socket = socket
+    hand.link.onRead = (buffer, end) => this.#read(buffer, end)
     socket.on('drain', () => this.#upload?.drained())
     socket.on('error', () => {})
     socket.on('close', () => {
       this.#closed = true
       this.#upload?.stop()
+      this.release()
       owner.broke(this)
     })
     // Half a connection is none.
@@ -84,10 +114,12 @@ export class Worker {
   /**
    * Sends a request. @returns false when not a byte of it was taken, because the process had gone: it is safe with another worker.
    */
-  send(exchange: Exchange, head: ByteString, body: readonly Uint8Array[] | ByteStream | null): boolean {
+  send(exchange: Exchange, head: ByteString | Uint8Array, body: readonly Uint8Array[] | ByteStream | null): boolean {
     if (this.closed) return false
     const socket = this.#socket
-    if (body === null) socket.write(head + record(Type.Stdin, exchange.id, ''), 'latin1')
+    // What a web server has sent whole needs nothing.
+    if (typeof head !== 'string') socket.write(head)
+    else if (body === null) socket.write(head + record(Type.Stdin, exchange.id, ''), 'latin1')
     else if (Array.isArray(body)) {
       socket.cork()
       socket.write(head, 'latin1')
@@ -98,6 +130,7 @@ export class Worker {
     // Node tells of a closed peer here, before it emits 'error'.
     if (socket.errored !== null) return false
     this.exchange = this.last = exchange
+    this.#streams = false
     this.requests++
     if (body !== null && !Array.isArray(body)) {
       this.#upload = new UploadSink(socket, exchange.id, body as ByteStream, () => this.close())
@@ -121,21 +154,16 @@ export class Worker {
 
   // ---- what comes
 
-  #data(read: Buffer): void {
+  #read(buffer: Buffer, end: number): void {
     const { exchange } = this
     // Nobody asked for anything: what this is meant for is unknown, so nothing follows it.
     if (exchange === undefined) return this.close()
-    let chunk = read
-    if (this.#pending !== undefined) {
-      chunk = Buffer.concat([this.#pending, read])
-      this.#pending = undefined
-    }
-    let from = 0
-    let at = 0
-    while (at < chunk.length) {
+    let from = this.#from
+    let at = this.#at
+    while (at < end) {
       if (this.#left > 0) {
-        const part = Math.min(this.#left, chunk.length - at)
-        this.#content(chunk, at, at + part)
+        const part = Math.min(this.#left, end - at)
+        this.#content(buffer, at, at + part)
         at += part
         this.#left -= part
         if (this.#stderr !== undefined) {
@@ -144,37 +172,68 @@ export class Worker {
         }
         continue
       }
-      const type = chunk[at + 1]
-      const size = HEADER + (type === Type.EndRequest ? END_LENGTH - HEADER : 0)
-      if (chunk.length - at < size) {
-        exchange.relay(chunk, from, at)
-        this.#pending = chunk.subarray(at)
-        return
-      }
-      const length = chunk.readUInt16BE(at + 4)
+      const type = buffer[at + 1]
+      if (end - at < HEADER + (type === Type.EndRequest ? END_LENGTH - HEADER : 0)) break
+      const length = buffer.readUInt16BE(at + 4)
       if (
-        chunk[at] !== 1 ||
-        chunk.readUInt16BE(at + 2) !== exchange.id ||
+        buffer[at] !== 1 ||
+        buffer.readUInt16BE(at + 2) !== exchange.id ||
         (type !== Type.Stdout && type !== Type.Stderr && type !== Type.EndRequest)
       ) {
         return this.close()
       }
-      if (type === Type.EndRequest) {
-        this.#end(exchange, chunk, from, at, length + chunk[at + 6]!)
-        return
-      }
+      if (type === Type.EndRequest) return this.#end(exchange, buffer, from, at, end)
       if (type === Type.Stderr) {
-        exchange.relay(chunk, from, at)
+        this.#relay(exchange, buffer, from, at)
         this.#stderr = []
         this.#stderrLeft = length
         from = at + HEADER
       } else this.#contentLeft = length
-      this.#left = length + chunk[at + 6]!
+      this.#left = length + buffer[at + 6]!
       at += HEADER
       // An empty record of STDERR has nothing to say.
       if (this.#left === 0 && this.#stderr !== undefined) this.#said(exchange)
     }
-    exchange.relay(chunk, from, chunk.length)
+    if (end <= KEPT_LIMIT && !this.#streams && !exchange.over) return this.#hold(buffer, from, at, end)
+    this.#relay(exchange, buffer, from, at)
+    this.#leave(at, end)
+    exchange.pace(this)
+  }
+
+  #relay(exchange: Exchange, buffer: Buffer, from: number, at: number): void {
+    if (from < at && !exchange.relay(buffer, from, at)) this.#lent = true
+  }
+
+  #leave(at: number, end: number): void {
+    this.#link.leave(at, end, this.#lent)
+    this.#lent = false
+    this.#from = this.#at = 0
+  }
+
+  #hold(buffer: Buffer, from: number, at: number, end: number): void {
+    this.#from = from
+    this.#at = at
+    this.#buffer = buffer
+    this.#link.keep(end)
+    if (this.#listed) return
+    this.#listed = true
+    holding.push(this)
+    if (armed) return
+    armed = true
+    if (timer === undefined) timer = setTimeout(releaseAll, HOLD_TIME).unref()
+    else timer.refresh()
+  }
+
+  /** Nothing is held any longer. The next read still goes behind it. */
+  release(): void {
+    this.#listed = false
+    const { exchange } = this
+    if (exchange === undefined || this.#buffer === undefined) return
+    this.#streams = true
+    const from = this.#from
+    this.#from = this.#at
+    this.#relay(exchange, this.#buffer, from, this.#at)
+    this.#buffer = undefined
     exchange.pace(this)
   }
 
@@ -182,7 +241,8 @@ export class Worker {
     if (this.#stderr !== undefined) {
       const part = Math.min(this.#stderrLeft, end - start)
       this.#stderrLeft -= part
-      if (part > 0) this.#stderr.push(chunk.subarray(start, start + part))
+      // The buffer is used again before all of it has come.
+      if (part > 0) this.#stderr.push(Buffer.from(chunk.subarray(start, start + part)))
       return
     }
     const { exchange } = this
@@ -198,26 +258,27 @@ export class Worker {
     if (text.length > 0) exchange.stderr(text.toString('latin1'))
   }
 
-  #end(exchange: Exchange, chunk: Buffer, from: number, at: number, rest: number): void {
-    const whole = at + HEADER + rest === chunk.length && rest === END_LENGTH - HEADER
+  #end(exchange: Exchange, buffer: Buffer, from: number, at: number, end: number): void {
+    const whole = at + END_LENGTH === end && END_LENGTH - HEADER === buffer.readUInt16BE(at + 4) + buffer[at + 6]!
     // What PHP leaves in the reserved bytes is what was in its memory.
-    chunk[at + 7] = 0
-    chunk.fill(0, at + 13, at + 16)
+    buffer[at + 7] = 0
+    buffer.fill(0, at + 13, at + 16)
     this.#left = 0
+    this.#buffer = undefined
     exchange.ending()
     const unsent = this.#socket.writableLength > 0 || (this.#upload !== undefined && !this.#upload.done)
     this.#upload?.stop()
     this.#upload = undefined
+    this.exchange = undefined
     if (unsent || !whole) {
       // It has not read all that it was sent, or says more than it should: nothing follows.
-      this.exchange = undefined
       this.close()
     } else {
-      this.exchange = undefined
       this.#socket.resume()
       this.#owner.finished(this)
     }
-    exchange.finish(chunk, from, at)
+    if (!exchange.finish(buffer, from, at)) this.#lent = true
+    this.#leave(end, end)
     this.#owner.answered(exchange)
   }
 }
