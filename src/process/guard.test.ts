@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -44,6 +44,10 @@ async function manager(after: string): Promise<{ manager: ChildProcess; guard: n
       return child.pid
     })
     guard.forget(groups[1])
+    guard.watchFolder(mkdtempSync(process.env.FOLDERS + '/it\\'s a "$(folder)"-'))
+    const left = mkdtempSync(process.env.FOLDERS + '/left-')
+    guard.watchFolder(left)
+    guard.forgetFolder(left)
     console.log(JSON.stringify({ guard: guard.pid, groups }))
     ${after}`
   const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
@@ -78,8 +82,8 @@ describe('when the process that opened a guard', () => {
     try {
       await until(() => !lives(first) && !lives(last) && !lives(guard), 1000)
       expect(lives(forgotten)).toBe(true)
-      // The folder of the one that was forgotten is somebody else's business again.
-      expect(readdirSync(folders)).toHaveLength(1)
+      // The folders of those that were forgotten are somebody else's business again.
+      expect(readdirSync(folders).map((name) => name.slice(0, 4))).toEqual(['a b-', 'left'])
     } finally {
       process.kill(-forgotten, 'SIGKILL')
     }
@@ -120,11 +124,14 @@ test('a guard that is killed is replaced by one that knows what is to be watched
   const first = guard.pid!
   const child = sleeper()
   guard.watch(child.pid)
+  const folder = mkdtempSync(join(folders, 'kept-'))
+  guard.watchFolder(folder)
   process.kill(first, 'SIGKILL')
   await until(() => guard.pid !== undefined && guard.pid !== first)
-  expect(lives(child.pid)).toBe(true)
+  expect([lives(child.pid), existsSync(folder)]).toEqual([true, true])
   guard.close()
   expect(await child.exited).toEqual({ code: null, signal: 'SIGKILL' })
+  await until(() => !existsSync(folder))
 })
 
 test.each([0, 1, -5, 1.5, Number.NaN])('%d is no group to watch: killing it would kill ourselves or everybody', (pgid) => {

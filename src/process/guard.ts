@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { GatewayError } from '../core/index.ts'
 
-/** Kills what it watches when this process ends, however it ends. */
+/** Kills what it watches, and removes it, when this process ends, however it ends. */
 export interface Guard {
   /** The shell's pid; undefined while it is being replaced, and after `close`. */
   readonly pid: number | undefined
@@ -17,6 +17,10 @@ export interface Guard {
    * same turn of the event loop as the spawn.
    */
   watch(pgid: number, folder?: string): void
+  /** Removes this folder, with what is in it, when this process is gone. */
+  watchFolder(folder: string): void
+  /** Its owner has removed it, or wants it kept. */
+  forgetFolder(folder: string): void
   /** The group has ended. Not telling is dangerous: its number may be given to others. */
   forget(pgid: number): void
   /** Ends the guard, which kills the groups that are still watched. Idempotent. */
@@ -27,15 +31,22 @@ export interface Guard {
 // A line that was cut by our death makes `read` fail and is not acted upon: half a number is somebody else's.
 const SCRIPT = `trap '' HUP INT QUIT TERM USR1 USR2 PIPE
 groups=' '
+folders=' '
 while read -r what group folder; do
   case $what in
     watch) groups="$groups$group "; eval "folder_$group=\\$folder" ;;
     forget) case $groups in *" $group "*) groups="\${groups%%" $group "*} \${groups#*" $group "}" ;; esac ;;
+    keep) folders="$folders$group "; eval "kept_$group=\\$folder" ;;
+    leave) eval "kept_$group=" ;;
   esac
 done
 for group in $groups; do
   kill -s KILL -- "-$group"
   eval "folder=\\$folder_$group"
+  case $folder in /*) rm -rf -- "$folder" ;; esac
+done
+for number in $folders; do
+  eval "folder=\\$kept_$number"
   case $folder in /*) rm -rf -- "$folder" ;; esac
 done`
 
@@ -50,6 +61,9 @@ export function openGuard(): Guard {
 class ShellGuard implements Guard {
   #shell: ChildProcess | undefined
   #groups = new Map<number, string>()
+  /** By numbers, which the shell can make names of. */
+  #folders = new Map<string, number>()
+  #numbered = 0
   #closed = false
   #started = 0
 
@@ -70,13 +84,27 @@ class ShellGuard implements Guard {
       throw new GatewayError('CLOSED', { status: 503, message: `process: guard: closed, and cannot watch group ${pgid}` })
     }
     if (this.#groups.has(pgid)) return
-    if (/[\n\0]/.test(folder)) throw new GatewayError('CONTRACT', { status: 500, message: 'process: guard: a folder with a line break' })
+    checkFolder(folder)
     this.#groups.set(pgid, folder)
     this.#tell(`watch ${pgid} ${folder}\n`)
   }
 
   forget(pgid: number): void {
     if (this.#groups.delete(pgid)) this.#tell(`forget ${pgid}\n`)
+  }
+
+  watchFolder(folder: string): void {
+    checkFolder(folder)
+    if (this.#closed || this.#folders.has(folder)) return
+    const number = ++this.#numbered
+    this.#folders.set(folder, number)
+    this.#tell(`keep ${number} ${folder}\n`)
+  }
+
+  forgetFolder(folder: string): void {
+    const number = this.#folders.get(folder)
+    if (!this.#folders.delete(folder)) return
+    this.#tell(`leave ${number}\n`)
   }
 
   close(): void {
@@ -115,6 +143,7 @@ class ShellGuard implements Guard {
     this.#shell = shell
     let lines = ''
     for (const [pgid, folder] of this.#groups) lines += `watch ${pgid} ${folder}\n`
+    for (const [folder, number] of this.#folders) lines += `keep ${number} ${folder}\n`
     if (lines !== '') this.#tell(lines)
   }
 
@@ -131,4 +160,9 @@ class ShellGuard implements Guard {
     if (performance.now() - this.#started > PAUSE) again()
     else setTimeout(again, PAUSE).unref()
   }
+}
+
+/** It is sent as a line, and read by a shell. */
+function checkFolder(folder: string): void {
+  if (/[\n\0]/.test(folder)) throw new GatewayError('CONTRACT', { status: 500, message: 'process: guard: a folder with a line break' })
 }
