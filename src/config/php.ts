@@ -152,7 +152,8 @@ export function buildPhp(plan: PhpPlan, scope: BuildScope, extensions: readonly 
   if ('embedded' in plan) {
     const { embedded: _, start, limits: own, ...rest } = plan
     const given = { ...own, ...scope.limits?.php }
-    return lazy(() => embeddedPhp({ ...rest, name: scope.name, extensions, log: scope.log, env, limits: given }), start)
+    const guard = scope.guard !== undefined && { guard: scope.guard }
+    return lazy(() => embeddedPhp({ ...rest, name: scope.name, extensions, log: scope.log, env, limits: given, ...guard }), start)
   }
   return lazy(
     () =>

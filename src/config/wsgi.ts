@@ -7,7 +7,7 @@ import { embeddedWsgi } from '../embedded/index.ts'
 import { findPython, pythonVersion, wsgiPool } from '../wsgi/index.ts'
 import { chooseInterpreter, interpreterMembers } from './embedded.ts'
 import { missing } from './interpreter.ts'
-import { mending } from './mending.ts'
+import { mending, startOf } from './mending.ts'
 import { missingPage } from './missing-page.ts'
 import { maskSecret, readSecrets } from './secrets.ts'
 import { choice, limits, may, record, secret, text, whole } from './values.ts'
@@ -190,13 +190,13 @@ export function buildWsgi(plan: WsgiPlan, scope: BuildScope, name: string, now: 
     return backend((request) => missingPage(request, plan.missing, after), {})
   }
   const env = readSecrets(plan.env)
-  const common = { name, env, log: scope.log }
+  const common = { name, env, log: scope.log, ...(scope.guard !== undefined && { guard: scope.guard }) }
   return mending(
     () => {
       if ('embedded' in plan) return embeddedWsgi({ ...plan, ...common })
-      return wsgiPool({ ...plan, ...common, ...(scope.guard !== undefined && { guard: scope.guard }) })
+      return wsgiPool({ ...plan, ...common })
     },
-    { name, now, ...(scope.strict !== undefined && { strict: scope.strict }) },
+    { ...startOf(scope, name), now },
   )
 }
 

@@ -16,11 +16,12 @@ export function withoutSystem(imports: object): void {
   for (const name of ['__syscall_socket', '__syscall_socketpair']) replace(name, () => -Errno.EACCES)
 }
 
+function refuse(name: string): never {
+  throw new Error(`${name} is not to be had in an interpreter's thread`)
+}
+
 /** When the interpreter is there, and has loaded what it needs: whatever else would ask for a part of Node gets none. */
 export function loadNothingMore(): void {
-  const refuse = (name: string): never => {
-    throw new Error(`${name} is not to be had in an interpreter's thread`)
-  }
   Object.assign(Module, { _load: refuse })
   Module.prototype.require = refuse as typeof Module.prototype.require
 }

@@ -3,11 +3,32 @@
 
 import { createHash } from 'node:crypto'
 import { lstatSync, mkdirSync, mkdtempSync, realpathSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
+import type { Guard } from '../process/index.ts'
 
-/** For temporary files of one pool. Its owner removes it. */
-export function temporaryFolder(): string {
+/** For temporary files of one pool. */
+export interface TemporaryFolder {
+  readonly path: string
+  /** Idempotent. */
+  remove(): Promise<void>
+}
+
+/** `guard` removes it when this process is killed. */
+export function temporaryFolder(guard: Guard | undefined): TemporaryFolder {
+  const path = emptyFolder()
+  guard?.watchFolder(path)
+  return {
+    path,
+    remove: async () => {
+      await rm(path, { recursive: true, force: true })
+      guard?.forgetFolder(path)
+    },
+  }
+}
+
+function emptyFolder(): string {
   return mkdtempSync(join(realpathSync(tmpdir()), 'viaduct-embedded-'))
 }
 
@@ -34,5 +55,5 @@ export function sessionFolder(root: string): string {
   } catch {
     // Somebody else's, or no folder.
   }
-  return temporaryFolder()
+  return emptyFolder()
 }

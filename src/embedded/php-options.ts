@@ -2,6 +2,7 @@
 
 import type { Log } from '../core/index.ts'
 import type { PhpLimits } from '../php/index.ts'
+import type { Guard } from '../process/index.ts'
 
 /** What an embedded PHP can be told. */
 export interface EmbeddedPhpOptions {
@@ -23,6 +24,8 @@ export interface EmbeddedPhpOptions {
   readonly limits?: Partial<EmbeddedPhpLimits>
   /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
+  /** Removes the folder for temporary files when this process is killed. Without one it stays behind then. */
+  readonly guard?: Guard
 }
 
 /** Those of a pool of php-cgi, and one more. */

@@ -4,7 +4,7 @@
 // too long is killed; one that breaks costs its own request and nobody else's. A thread is killed as surely as a process, in the
 // middle of a loop too.
 
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { realpathSync } from 'node:fs'
 import { Dispatcher, Scoreboard, WELL, restart } from '../process/index.ts'
 import type { RestartMemory } from '../process/index.ts'
@@ -12,6 +12,7 @@ import { GatewayError, backend, describe, spool, toByteString, silent } from '..
 import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
 import { PHP_EXTENSIONS, hasExtension, resolveScript } from '../php/index.ts'
 import { sessionFolder, temporaryFolder, temporaryPlace } from './folders.ts'
+import type { TemporaryFolder } from './folders.ts'
 import { Locks } from './locks.ts'
 import { requireEmbedded } from './packages.ts'
 import type { EmbeddedInterpreter } from './packages.ts'
@@ -50,7 +51,7 @@ class Pool {
   readonly #dispatcher: Dispatcher<PhpWorker>
   readonly #board: Scoreboard
   readonly #locks = new Locks()
-  readonly #temporary = temporaryFolder()
+  readonly #temporary: TemporaryFolder
   readonly #sessions: string
   readonly #workers = new Set<PhpWorker>()
   #module: WasmModule | undefined
@@ -64,6 +65,7 @@ class Pool {
     this.#limits = { ...LIMITS, ...options.limits }
     this.#extensions = options.extensions ?? PHP_EXTENSIONS
     this.#log = options.log ?? silent
+    this.#temporary = temporaryFolder(options.guard)
     this.#sessions = sessionFolder(this.#root)
     const { queue, queueTimeout, slow } = this.#limits
     this.#dispatcher = new Dispatcher({ name: this.#name, maxQueue: queue, queueTimeout })
@@ -150,7 +152,7 @@ class Pool {
         env: this.#options.env ?? {},
         mounts: [
           { path: this.#root, writable: this.#options.files !== 'read-only' },
-          { path: this.#temporary, at: temporaryPlace(this.#root), writable: true },
+          { path: this.#temporary.path, at: temporaryPlace(this.#root), writable: true },
           { path: this.#sessions, at: SESSIONS, writable: true },
         ],
         limits: this.#limits,
@@ -210,8 +212,8 @@ class Pool {
     const workers = [...this.#workers]
     for (const worker of workers) worker.stop()
     await Promise.all(workers.map((worker) => worker.exited))
-    await rm(this.#temporary, { recursive: true, force: true }).catch((error: unknown) => {
-      this.#log.warn({ app: this.#name }, `embedded: ${this.#temporary} was not removed: ${describe(error)}`)
+    await this.#temporary.remove().catch((error: unknown) => {
+      this.#log.warn({ app: this.#name }, `embedded: ${this.#temporary.path} was not removed: ${describe(error)}`)
     })
   }
 }

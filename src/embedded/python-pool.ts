@@ -4,12 +4,12 @@
 // has one request at a time: what could take others back from it are signals, which there are none of.
 
 import { readFileSync, realpathSync } from 'node:fs'
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { silent } from '../core/index.ts'
 import type { Backend, Log } from '../core/index.ts'
-import type { Exit } from '../process/index.ts'
+import type { Exit, Guard } from '../process/index.ts'
 import { WORKER_PROGRAM, wsgiPool } from '../wsgi/index.ts'
 import type { HostEvents, HostOptions, OpenHost, WorkerHost, WsgiLimits, WsgiPool } from '../wsgi/index.ts'
 import { temporaryFolder, temporaryPlace } from './folders.ts'
@@ -43,6 +43,8 @@ export interface EmbeddedWsgiOptions {
   readonly limits?: Partial<EmbeddedWsgiLimits>
   /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
+  /** Removes the folder for temporary files when this process is killed. Without one it stays behind then. */
+  readonly guard?: Guard
 }
 
 /** Those of a pool of Python processes, and one more. */
@@ -63,14 +65,14 @@ const KILLED: Exit = { code: null, signal: 'SIGKILL' }
 export function embeddedWsgi(options: EmbeddedWsgiOptions): WsgiPool {
   const interpreter = requireEmbedded('python')
   const { limits = {}, log = silent } = options
-  const temporary = temporaryFolder()
+  const temporary = temporaryFolder(options.guard)
   const module = compiled(interpreter.url)
   const done = announce(log, options.name ?? options.app, `Python ${interpreter.version} (WebAssembly)`)
   const host: OpenHost = (each, events) =>
     new ThreadHost(each, events, {
       url: interpreter.url,
       module,
-      temporary,
+      temporary: temporary.path,
       writable: options.files !== 'read-only',
       memory: limits.memory ?? MEMORY,
       ...(options.root !== undefined && { root: realpathSync(options.root) }),
@@ -88,16 +90,15 @@ export function embeddedWsgi(options: EmbeddedWsgiOptions): WsgiPool {
     },
     host,
   )
-  const cleanUp = (): Promise<void> => rm(temporary, { recursive: true, force: true })
   pool.ready().then(
     () => done(true),
     // It has closed itself.
     () => {
       done(false)
-      void cleanUp()
+      void temporary.remove()
     },
   )
-  return withCleanUp(pool, cleanUp)
+  return withCleanUp(pool, temporary.remove)
 }
 
 function withCleanUp(pool: WsgiPool, cleanUp: () => Promise<void>): WsgiPool {

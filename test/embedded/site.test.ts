@@ -1,15 +1,17 @@
 // The first command of the README on a machine that has Node and nothing else to run programs with: no PHP, no Python, no Perl.
 
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { until } from '../processes.ts'
 import { serveFolder } from '../interop/peers/viaduct.ts'
 import type { Viaduct } from '../interop/peers/viaduct.ts'
 
 const root = fileURLToPath(new URL('../../examples/site', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'viaduct-bare-'))
+const temporary = join(folder, 'tmp')
 let server: Viaduct
 
 /** Of all that a system has, Node. A shell is where `#!/bin/sh` names it, and it looks in /usr/bin by itself. */
@@ -21,7 +23,8 @@ function bare(): string {
 }
 
 beforeAll(async () => {
-  server = await serveFolder(root, { env: { PATH: bare() } })
+  mkdirSync(temporary)
+  server = await serveFolder(root, { env: { PATH: bare(), TMPDIR: temporary } })
 }, 60_000)
 
 afterAll(async () => {
@@ -83,4 +86,12 @@ test('PHP makes its pages, and takes an upload; so does Python', async () => {
   form.append('file', new Blob(['the content']), 'a <b>.txt')
   const response = await fetch(`http://127.0.0.1:${server.port}/php/upload.php`, { method: 'POST', body: form })
   expect([response.status, (await response.text()).includes('a &lt;b&gt;.txt')]).toEqual([200, true])
+})
+
+// The last: it takes the server away.
+test('what was made for the interpreters is gone with a server that is killed', async () => {
+  const left = (): string[] => readdirSync(temporary).filter((name) => name.startsWith('viaduct-embedded-'))
+  expect(left()).toHaveLength(2)
+  server.signalGroup('SIGKILL')
+  await until(() => left().length === 0)
 })
