@@ -1,11 +1,12 @@
 // Writes docs/api/: one page for every entry of package.json, made of the docstrings in the sources, and an index of them.
 // An export without a docstring is a mistake. With --check it writes nothing, names what is not as it should be and exits 1:
-// a test does that.
+// a test does that. --root PATH: another package.
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, join, relative } from 'node:path'
+import { basename, join, relative, resolve } from 'node:path'
 import { openSources } from './api-read.mjs'
 
-const root = join(import.meta.dirname, '..')
+const given = process.argv.indexOf('--root')
+const root = given === -1 ? join(import.meta.dirname, '..') : resolve(process.argv[given + 1])
 const folder = join(root, 'docs/api')
 const sources = openSources(root)
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
