@@ -85,7 +85,7 @@ export interface UpstreamOptions {
 
 /** How many requests share a connection, and what waits for a slow reader of one of them. */
 export interface MultiplexOptions {
-  /** Only where GET_VALUES says FCGI_MPXS_CONNS=1; no more at a time than its FCGI_MAX_REQS. Default false: everywhere. */
+  /** Only where GET_VALUES says FCGI_MPXS_CONNS=1; no more at a time than its FCGI_MAX_REQS. Asked again after an ejection, and when no connection was left. Default false: everywhere. */
   readonly ask?: boolean
   /** Requests at a time on one connection, at most 65,535. Default 100. */
   readonly requests?: number
