@@ -145,6 +145,8 @@ const PROMETHEUS =
   'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1'
 const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
 
+const from = (address: string, headers: Record<string, string> = {}): Asked => ({ remote: { address, port: 1 }, headers })
+
 describe('a status page', () => {
   test.each([
     ['/', {}, 'text/plain; charset=utf-8'],
@@ -178,8 +180,6 @@ describe('a status page', () => {
     expect(await ask({ method: 'POST' })).toMatchObject({ status: 405 })
   })
 
-  const at = (address: string): { address: string; port: number } => ({ address, port: 1 })
-  const from = (address: string, headers: Record<string, string> = {}): Asked => ({ remote: at(address), headers })
   const listed: StatusPageOptions = { allow: ['10.0.0.0/8', '2001:db8::1', 'unix'], hosts: ['example.org', '*.example.net'] }
   test.each<[string, Asked, StatusPageOptions, 200 | 403]>([
     ['this machine', from('127.0.0.1'), {}, 200],
@@ -217,10 +217,10 @@ describe('a status page', () => {
   })
 })
 
-describe('the pools of a backend', () => {
-  const pool = (name: string): Backend => backend(() => ({ status: 200, headers: [], body: null }), { pools: () => [{ ...POOL, name }] })
-  const names = (made: Backend): string[] | undefined => made.pools?.().map((each) => each.name)
+const pool = (name: string): Backend => backend(() => ({ status: 200, headers: [], body: null }), { pools: () => [{ ...POOL, name }] })
+const names = (made: Backend): string[] | undefined => made.pools?.().map((each) => each.name)
 
+describe('the pools of a backend', () => {
   test.each<[string, () => Backend, readonly string[]]>([
     ['itself', () => pool('a'), ['a']],
     ['compose', () => compose(pool('a'), (next) => (request) => next(request)), ['a']],
