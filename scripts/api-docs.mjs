@@ -117,7 +117,7 @@ function prose(doc, from, own) {
 
 function summary(doc) {
   const [first] = doc.split('\n\n')
-  return /^[\s\S]*?\.(?=\s|$)/.exec(first)?.[0].replaceAll('\n', ' ') ?? first.replaceAll('\n', ' ')
+  return /^(?:`[^`]*`|[^`])*?\.(?=\s|$)/.exec(first)?.[0].replaceAll('\n', ' ') ?? first.replaceAll('\n', ' ')
 }
 
 function listed(members, from, own, indent = '') {

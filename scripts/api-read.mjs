@@ -176,6 +176,8 @@ function describe(made, name, nodes) {
   shown.doc = nodes.map((each) => docBefore(made, each.start)).find((doc) => doc !== undefined)
   if (node.type === 'VariableDeclaration') {
     shown.doc = docBefore(made, start)
+    if (declarator.init?.type === 'ArrowFunctionExpression')
+      return { ...shown, kind: 'function', signature: arrowSignature(made, declarator, names), names: [...names] }
     return { ...shown, kind: 'value', signature: valueSignature(made, declarator, names), names: [...names] }
   }
   if (node.type === 'TSInterfaceDeclaration') {
@@ -216,6 +218,14 @@ function merged(all) {
 function functionSignature(made, node, names) {
   for (const each of [node.typeParameters, ...node.params, node.returnType]) typesIn(each, names)
   return text(made, node.start, node.body?.start ?? node.end).replace(/^async /, '')
+}
+
+/** A function is one however it is written. */
+function arrowSignature(made, { id, init }, names) {
+  for (const each of [init.typeParameters, ...init.params, init.returnType]) typesIn(each, names)
+  const types = init.typeParameters === null ? '' : text(made, init.typeParameters.start, init.typeParameters.end)
+  const params = init.params.map((each) => text(made, each.start, each.end)).join(', ')
+  return `function ${id.name}${types}(${params})${init.returnType === null ? '' : text(made, init.returnType.start, init.returnType.end)}`
 }
 
 function valueSignature(made, declarator, names) {

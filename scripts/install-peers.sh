@@ -23,7 +23,7 @@ packages=(
   # CGI programs, and libraries to write FastCGI programs with.
   python3-minimal python3 perl gcc libc6-dev libfcgi-dev libfcgi-bin libfcgi-perl
   # Python applications, and the servers that they are compared on.
-  python3-flask python3-django gunicorn uwsgi-core uwsgi-plugin-python3
+  python3-flask python3-django python3-bottle gunicorn uwsgi-core uwsgi-plugin-python3
   # Clients and tools.
   git curl wrk procps util-linux systemd ca-certificates openssl
   # What reads php-fpm's logs and metrics (prometheus has promtool).

@@ -133,7 +133,7 @@ describe.each(programs)('a client of %s', (program) => {
     },
   )
 
-  test('cannot make a variable without HTTP_ in front (CVE-2024-8927, CVE-2016-5385)', async () => {
+  test('cannot make a variable without HTTP_ in front (CVE-2024-8927, CVE-2016-5385, caddy#7934, gunicorn#2799, frankenphp#2460)', async () => {
     const { body } = await get(program, [
       'Redirect-Status: 0',
       'Redirect_Status: 0',
@@ -219,7 +219,7 @@ describe.each(programs)('a client of %s', (program) => {
       expect([target, (await get(target)).status]).toEqual([target, 400])
   })
 
-  test.each(['%2F', '%2f', '%5C', '%5c'])('cannot hide a slash as %s (CVE-2024-38474)', async (slash) => {
+  test.each(['%2F', '%2f', '%5C', '%5c'])('cannot hide a slash as %s (CVE-2024-38473, CVE-2024-38474)', async (slash) => {
     for (const target of [`${program}/a${slash}b`, program.replace(/(?!^)\/|$/, slash), `${program}${slash}..${slash}..`]) {
       expect([400, 404], target).toContain((await get(target)).status)
     }
@@ -245,7 +245,7 @@ describe('a coding', () => {
     ['that nobody knows', 'Content-Length: 4\r\nTransfer-Encoding: xchunked'],
     ['after a control character', 'Content-Length: 4\r\nTransfer-Encoding: \x0bchunked'],
     ['and another one', 'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity'],
-  ])('%s hides no second request in the first (CVE-2024-1135, CVE-2024-6827)', async (_, fields) => {
+  ])('%s hides no second request in the first (CVE-2024-1135, CVE-2024-6827, gunicorn#3364)', async (_, fields) => {
     const second = 'GET /cgi-bin/mark HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
     const answers = await raw(`POST /cgi-bin/say HTTP/1.1\r\nHost: a\r\n${fields}\r\n\r\n0\r\n\r\n${second}`)
     expect(answers).toMatch(/^HTTP\/1\.1 (?:400|501) /)
@@ -341,7 +341,7 @@ describe('what is not served', () => {
     if (status === 200) expect(body).toBe('application')
   })
 
-  test('nothing runs because its name folds to other lengths (CVE-2026-27590, CVE-2026-45062)', async () => {
+  test('nothing runs because its name folds to other lengths (CVE-2026-27590, CVE-2026-45062, GHSA-m675-2p33-xv9g, GHSA-g966-83w7-6w38)', async () => {
     for (const letter of ['\u0130', '\u212a', '\ufb03', '\u1e9e', '\u023a']) {
       const name = `${letter}${letter}.txt`
       put(name, '<?php echo "EXECUTED";')
@@ -379,7 +379,7 @@ describe('what a program says', () => {
     ['a second length', 'Content-Type: text/plain\nContent-Length: 1\nContent-Length: 2\n\nab'],
     ['no header at all', '\n\nbody'],
     ['a name that is none', 'Content Type: text/plain\n\nbody'],
-  ])('with %s is refused (CVE-2024-42516)', async (_, text) => {
+  ])('with %s is refused (CVE-2022-37436, CVE-2024-42516, CVE-2026-63718)', async (_, text) => {
     const { status, head } = await say(text)
     expect(status).toBe(502)
     expect(head).not.toMatch(/set-cookie/i)

@@ -115,7 +115,7 @@ describe.skipIf(!has('php-cgi'))('clients', () => {
     await eventually('the worker is back', async () => (await get(server.port, '/hello.php')).status === 200)
   })
 
-  test('two hundred that send slowly hold no worker: hello is as quick as before', async () => {
+  test('two hundred that send slowly hold no worker: hello is as quick as before (unit#408)', async () => {
     const size = 64 * 1024
     const slow = await Promise.all(Array.from({ length: 200 }, () => SlowUpload.begin(server.port, size)))
     const drip = setInterval(() => {
