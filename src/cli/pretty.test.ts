@@ -87,6 +87,11 @@ describe('the table', () => {
     )
   })
 
+  test('stand below what did not come up', () => {
+    const text = banner({ version: '1', folder: '/srv', entries: [rows[0]!], addresses: [], down: ['/a/app.py', '/b.fcgi'] }, plain)
+    expect(text).toContain('  /   files\n\nNot up, for the reasons above\n  /a/app.py\n  /b.fcgi\n\n')
+  })
+
   test('say what is spoken where', () => {
     const addresses = [{ host: '127.0.0.1', port: 443 }, { host: '::', port: 80 }, { host: '127.0.0.1', port: 9000 }, { path: '/x.sock' }]
     const text = banner(

@@ -63,7 +63,11 @@ export async function serve(parsed: Parsed, earlySignals: () => NodeJS.Signals[]
       onReady: ({ generation, addresses, report }) => {
         const said = report as FrontReport
         if (setup.spec.config === undefined) setup.spec.good = said.config
+        setup.spec.down = said.down
         if (generation === 1) announce(setup, addresses, said, logs.log)
+      },
+      onReport: (report) => {
+        setup.spec.down = (report as FrontReport).down
       },
     })
   } catch (error) {
@@ -138,15 +142,23 @@ async function ofFile(file: string, { given, config }: ServeOptions): Promise<Se
 
 type Log = ReturnType<typeof openLogs>['log']
 
-function announce(setup: Setup, addresses: readonly Address[], { entries, protocols }: FrontReport, log: Log): void {
+function announce(setup: Setup, addresses: readonly Address[], { entries, protocols, down: names }: FrontReport, log: Log): void {
+  // A folder alone needs no name.
+  const down = setup.spec.config === undefined ? names : names.map((name) => name.replace(/^site: /, ''))
   if (formatFor(setup.log.format, 2) === 'pretty') {
-    const text = banner({ version: VERSION, folder: setup.what, entries, addresses, protocols }, coloursOf(process.stderr))
+    const text = banner({ version: VERSION, folder: setup.what, entries, addresses, protocols, down }, coloursOf(process.stderr))
     process.stderr.write(`${text}\n\n`)
     return
   }
   const what = setup.spec.config === undefined ? { config: setup.what } : { folder: setup.what }
   log.info(
-    { version: VERSION, ...what, addresses: addresses.map((each, i) => addressText(each, protocols[i])), serves: entries },
+    {
+      version: VERSION,
+      ...what,
+      addresses: addresses.map((each, i) => addressText(each, protocols[i])),
+      serves: entries,
+      ...(down.length > 0 && { down }),
+    },
     'viaduct serves',
   )
 }

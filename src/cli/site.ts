@@ -1,6 +1,6 @@
 // The parts of one front: the plan of its configuration, what is built from it, the doors in front of that.
 
-import { ConfigError, buildServer, loadConfig, tlsOptions } from '../config/index.ts'
+import { ConfigError, Down, buildServer, loadConfig, tlsOptions } from '../config/index.ts'
 import type { BuiltServer, Config, Loaded, ListenerPlan, PlanEntry, ServerPlan } from '../config/index.ts'
 import { GatewayError, describe } from '../core/index.ts'
 import type { Address, Log, Server } from '../core/index.ts'
@@ -26,6 +26,8 @@ export interface FrontSpec {
   readonly log: Partial<LogOptions>
   /** What the last front that was ready was made of: a front that is alone falls back to it. */
   good?: Config
+  /** Applications that are down where it serves: that they do not come up in the next front either is no reason against that. */
+  down?: readonly string[]
 }
 
 /** What a front tells its supervisor when it serves. */
@@ -34,6 +36,8 @@ export interface FrontReport {
   /** What is spoken at each address, in their order. */
   readonly protocols: readonly Protocol[]
   readonly config: Config
+  /** Applications that are down, by name. */
+  readonly down: readonly string[]
 }
 
 /** `redirect`: plain HTTP, and elsewhere. */
@@ -48,8 +52,11 @@ export async function buildFront(given: unknown, context: FrontContext): Promise
   const { log, access } = logs
   const listeners: readonly (ListenerPlan | undefined)[] = spec.fixed ? [] : plan.listeners
   if (lost !== undefined) log.error({}, `the configuration cannot be used, and the last one that could goes on: ${lost}`)
+  const down = new Down(context.changed)
   const application = await buildServer(plan, {
     log,
+    down,
+    excused: new Set(spec.down),
     guard: context.guard,
     strict: !context.alone,
     ...(access !== undefined && { access }),
@@ -58,11 +65,12 @@ export async function buildFront(given: unknown, context: FrontContext): Promise
     application,
     serve: (_, socket) => open({ application, plan, log, addresses: context.addresses }, socket, listeners[socket.index]),
     log,
-    report: {
+    report: (): FrontReport => ({
       entries: entriesOf(plan, spec.config !== undefined),
       protocols: context.addresses.map((_, i) => protocolOf(listeners[i])),
       config: loaded.config,
-    } satisfies FrontReport,
+      down: down.names(),
+    }),
     reopen: logs.reopen,
     close: logs.close,
   }

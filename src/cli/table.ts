@@ -72,9 +72,11 @@ export interface Banner {
   readonly addresses: readonly Address[]
   /** Of each address. Default: all are HTTP. */
   readonly protocols?: readonly Protocol[]
+  /** Applications that did not come up. */
+  readonly down?: readonly string[]
 }
 
-export function banner({ version, folder, entries, addresses, protocols = [] }: Banner, c: Colours): string {
+export function banner({ version, folder, entries, addresses, protocols = [], down = [] }: Banner, c: Colours): string {
   const every = addresses.some((address) => 'host' in address && (address.host === '::' || address.host === '0.0.0.0'))
   const links = addresses.map((address, i) => {
     const protocol = protocols[i] ?? 'http'
@@ -84,6 +86,7 @@ export function banner({ version, folder, entries, addresses, protocols = [] }: 
     `${c.bold('Viaduct')} ${version} serves ${folder}`,
     table(entries, c),
     remedies(entries, c),
+    down.length === 0 ? '' : `${c.yellow('Not up, for the reasons above')}\n${down.map((name) => `  ${name}`).join('\n')}`,
     links.join('\n') + (every ? c.dim('  (every address of this machine)') : ''),
     c.dim('  Ctrl-C stops it'),
   ]

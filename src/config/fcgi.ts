@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { dirname } from 'node:path'
 import { GatewayError, backend, enumerate, fromByteString, poolsOf, toByteString } from '../core/index.ts'
 import { programPool } from '../programs/index.ts'
-import { mending } from './mending.ts'
+import { mending, startOf } from './mending.ts'
 import { maskSecret, readSecrets } from './secrets.ts'
 import { choice, limits, may, record, secret, whole } from './values.ts'
 import { maxRequestsMember, readWorkers, workersMember } from './workers.ts'
@@ -107,7 +107,7 @@ export function buildFcgi(plan: FcgiPlan, what: FcgiCommand, scope: BuildScope, 
         ...(own !== undefined && { limits: own }),
         ...(scope.guard !== undefined && { guard: scope.guard }),
       }),
-    { name, now, ...(scope.strict !== undefined && { strict: scope.strict }) },
+    { ...startOf(scope, name), now },
   )
 }
 

@@ -2,6 +2,7 @@
 
 export { describeFolder } from './describe.ts'
 export type { DescribeOptions, PlanEntry, SitePlan } from './describe.ts'
+export { Down } from './mending.ts'
 export { buildServer, buildSite } from './server.ts'
 export type { BuiltServer, SiteContext } from './server.ts'
 export { certificateWarnings, dateOf, tlsOptions } from './tls.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
-import { backend, text } from '../core/index.ts'
+import { backend, silent, text } from '../core/index.ts'
 import { makeRequest } from '../testing/index.ts'
-import { mending } from './mending.ts'
+import { Down, mending, startOf } from './mending.ts'
 import type { Backend } from '../core/index.ts'
 
 /** A program that comes up once `mended`, and counts its tries. */
@@ -131,5 +131,31 @@ describe('an application that comes up', () => {
     await end
     expect(closed).toBe(true)
     expect(await ask(application)).toBe('config: "late" is closed')
+  })
+})
+
+describe('what is down', () => {
+  test('is known by its place and its name, until it comes up', async () => {
+    const broken = program()
+    let changes = 0
+    const down = new Down(() => changes++)
+    const scope = { name: 'site', log: silent, down }
+    const application = mending(broken.make, { ...startOf(scope, '/a/app.py'), now: true })
+    const whole = mending(broken.make, { ...startOf(scope, 'site'), now: true })
+    await Promise.all([application.ready(), whole.ready()])
+    expect([down.names(), changes]).toEqual([['site', 'site: /a/app.py'], 2])
+    broken.mended = true
+    await vi.waitFor(async () => expect(await ask(application)).toBe('works'), 5000)
+    expect([down.names(), changes]).toEqual([['site'], 3])
+    await Promise.all([application.close(0), whole.close(0)])
+  })
+
+  test.each([
+    [{ strict: true }, true],
+    [{ strict: true, excused: new Set(['other: a', 'a']) }, true],
+    [{ strict: true, excused: new Set(['site: a']) }, false],
+    [{}, false],
+  ])('is no reason against the next front where it was down before: %j', (more, strict) => {
+    expect(startOf({ name: 'site', log: silent, ...more }, 'a').strict).toBe(strict)
   })
 })

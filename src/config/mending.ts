@@ -5,6 +5,7 @@
 
 import { GatewayError, backend, describe } from '../core/index.ts'
 import type { Backend } from '../core/index.ts'
+import type { BuildScope } from './kinds/kind.ts'
 
 export interface MendingOptions {
   /** For messages. */
@@ -15,6 +16,42 @@ export interface MendingOptions {
   readonly strict?: boolean
   /** A second try may end otherwise than the first. Default true. */
   readonly again?: boolean
+  /** Hears whether the last try has failed. */
+  readonly down?: (isDown: boolean) => void
+}
+
+/** The applications of a server that did not come up, by name. */
+export class Down {
+  readonly #names = new Set<string>()
+  readonly #changed: () => void
+
+  /** `changed` is called after each change. */
+  constructor(changed: () => void) {
+    this.#changed = changed
+  }
+
+  names(): string[] {
+    return [...this.#names].sort()
+  }
+
+  set(name: string, isDown: boolean): void {
+    if (this.#names.has(name) === isDown) return
+    if (isDown) this.#names.add(name)
+    else this.#names.delete(name)
+    this.#changed()
+  }
+}
+
+/** What an application that may not come up is told of its place: where it was down before, nothing better goes on for it. */
+export function startOf(scope: BuildScope, name: string): Pick<MendingOptions, 'name' | 'strict' | 'down'> {
+  const { strict, excused, down } = scope
+  // Two folders may have the same file at the same place.
+  const key = name === scope.name ? name : `${scope.name}: ${name}`
+  return {
+    name,
+    strict: strict === true && excused?.has(key) !== true,
+    ...(down !== undefined && { down: (isDown: boolean) => down.set(key, isDown) }),
+  }
 }
 
 /** Between two tries: so many milliseconds, and so many times as long as the last one took. */
@@ -65,11 +102,13 @@ class Mending {
       if (this.#closed) throw this.#closedError()
       this.up = made
       this.#failed = undefined
+      this.#options.down?.(false)
       return made
     } catch (error) {
       const took = performance.now() - began
       const until = this.#options.again === false ? Infinity : performance.now() + Math.max(PAUSE, SHARE * took)
       this.#failed = { error: asGatewayError(error), until }
+      if (!this.#closed) this.#options.down?.(true)
       await made?.close(0)
       throw this.#failed.error
     } finally {

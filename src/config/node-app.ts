@@ -3,7 +3,7 @@
 import { describe } from '../core/index.ts'
 import { loadApp } from '../node/index.ts'
 import { wsgi } from '../wsgi/index.ts'
-import { mending } from './mending.ts'
+import { mending, startOf } from './mending.ts'
 import type { Backend } from '../core/index.ts'
 import type { WsgiApplication } from '../wsgi/index.ts'
 import type { PlanEntry } from './describe.ts'
@@ -27,7 +27,7 @@ export function buildNode(plan: NodePlan, scope: BuildScope, name: string): Back
       scope.log.error({ app: name, file: plan.file }, `${describe(error)}; SIGHUP reads it again`)
       throw error
     })
-  return mending(load, { name, now: true, again: false, ...(scope.strict !== undefined && { strict: scope.strict }) })
+  return mending(load, { ...startOf(scope, name), now: true, again: false })
 }
 
 export function nodeEntry(path: string, file?: string): PlanEntry {

@@ -198,6 +198,7 @@ describe.skipIf(!has('python3'))('wsgi', () => {
         '.workers: expected a whole number from 1 to 10000, got 0',
         '.threads: expected a whole number from 1 to 1000, got "x"',
         '.limits.silence: expected a duration: seconds, or text such as "500ms", "30s" or "5m", got "x"',
+        '.env.QUERY_STRING: expected a variable that no request decides, got QUERY_STRING, which the server computes',
       ],
     ],
   ])('with %s is a mistake', async (_, settings, told) => {

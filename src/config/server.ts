@@ -30,6 +30,7 @@ import type { Guard, Spawner } from '../process/index.ts'
 import type { Route } from './config.ts'
 import type { SitePlan } from './describe.ts'
 import type { BuildScope } from './kinds/kind.ts'
+import type { Down } from './mending.ts'
 import type { ApplicationPlan, HostPlan, RoutePlan, ServerPlan } from './plan.ts'
 
 /** What a server gets from the process it lives in. */
@@ -44,6 +45,10 @@ export interface SiteContext {
   readonly spawner?: () => Spawner
   /** What does not come up is a reason for all not to: `ready` rejects. Default: it costs its own requests, and everything else is served. */
   readonly strict?: boolean
+  /** Names of applications that `strict` is not for: they were down before, too. */
+  readonly excused?: ReadonlySet<string>
+  /** Hears which applications are down. */
+  readonly down?: Down
   /** In place of the defaults, one by one: for tests and measurements. */
   readonly limits?: { readonly php?: Partial<PhpLimits>; readonly cgi?: Partial<CgiLimits> }
 }
@@ -113,13 +118,15 @@ function sharedSpawner(log: Log): { get(): Spawner; close(): Promise<void> } {
 /** With what an application may know of the others. */
 type Shared = SiteContext & Pick<BuildScope, 'server'>
 
-function scopeOf(name: string, { log, guard, spawner, strict, limits, server }: Shared): BuildScope {
+function scopeOf(name: string, { log, guard, spawner, strict, excused, down, limits, server }: Shared): BuildScope {
   return {
     name,
     log,
     ...(guard !== undefined && { guard }),
     ...(spawner !== undefined && { spawner }),
     ...(strict !== undefined && { strict }),
+    ...(excused !== undefined && { excused }),
+    ...(down !== undefined && { down }),
     ...(limits !== undefined && { limits }),
     ...(server !== undefined && { server }),
   }

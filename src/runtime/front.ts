@@ -39,6 +39,8 @@ export interface FrontContext {
   readonly addresses: readonly Address[]
   /** Kills the process groups registered with it if this process dies without a word. */
   readonly guard: Guard
+  /** The report is another one now. */
+  readonly changed: () => void
 }
 
 /** What a front is made of. */
@@ -49,8 +51,8 @@ export interface FrontParts {
   serve(application: Application, socket: InheritedSocket): Promise<Server>
   /** Where the front writes to. */
   readonly log: Log
-  /** Plain data for the supervisor, sent with the news that this front serves. */
-  readonly report?: unknown
+  /** Plain data for the supervisor: asked for when this front serves, and whenever it has `changed`. */
+  report?(): unknown
   /** Log files were renamed. */
   reopen?(): void
   /** The very last step, also of an end because of an error: log lines are written. Not waited for longer than a second or so. */
@@ -84,6 +86,7 @@ class Front {
   readonly #servers: Server[] = []
   #parts: FrontParts | undefined
   #starting: Promise<void> | undefined
+  #isReady = false
   #leaving = false
   #cut: NodeJS.Timeout | undefined
 
@@ -100,20 +103,26 @@ class Front {
   async #start(message: ToFront & { type: 'start' }): Promise<void> {
     try {
       const { spec, generation, alone, addresses } = message
-      this.#parts = await this.#options.build(spec, { generation, alone, addresses, guard: this.#guard })
+      const changed = (): void => this.#changed()
+      this.#parts = await this.#options.build(spec, { generation, alone, addresses, guard: this.#guard, changed })
       const { application } = this.#parts
       await application.ready()
       for (const [index, address] of addresses.entries()) {
         if (this.#leaving) return
         this.#servers.push(await this.#parts.serve(application, { index, fd: FIRST_LISTENER + index, address }))
       }
-      this.#tell({ type: 'ready', report: this.#parts.report })
+      this.#isReady = true
+      this.#tell({ type: 'ready', report: this.#parts.report?.() })
     } catch (error) {
       if (this.#leaving) return
       this.#tell({ type: 'failed', message: describe(error) })
       // Not awaited: it waits for this very function where nothing was built.
       void this.leave(0, 1)
     }
+  }
+
+  #changed(): void {
+    if (this.#isReady && !this.#leaving) this.#tell({ type: 'report', report: this.#parts?.report?.() })
   }
 
   /** Ends everything in order: no new connections, what runs, the application, the log; then the process. Again: in `grace` at the latest. */

@@ -24,5 +24,7 @@ export type ToFront =
 export type FromFront =
   /** It listens. `report` is plain data for whoever started it. */
   | { readonly type: 'ready'; readonly report: unknown }
+  /** What it said then is otherwise now. */
+  | { readonly type: 'report'; readonly report: unknown }
   /** It cannot serve, and exits. */
   | { readonly type: 'failed'; readonly message: string }

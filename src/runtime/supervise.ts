@@ -47,6 +47,8 @@ export interface SuperviseOptions {
   readonly earlySignals?: () => readonly NodeJS.Signals[]
   /** Hears of each front that serves. */
   readonly onReady?: (news: ReadyNews) => void
+  /** Hears of the front that serves when what it reported has changed. */
+  readonly onReport?: (report: unknown) => void
 }
 
 // A reload by HUP as daemons have it, by USR2 as those do whose HUP means something else.
@@ -217,6 +219,7 @@ class Supervisor {
     front.on('message', (message) => {
       const said = message as FromFront
       if (said.type === 'failed') why = said.message
+      else if (said.type === 'report') this.#reported(generation, said.report)
       else this.#ready(generation, front, said.report)
     })
     front.once('exit', exited)
@@ -227,6 +230,10 @@ class Supervisor {
     })
     const addresses = this.#listeners.map((listener) => listener.address)
     send(front, { type: 'start', generation, alone: this.#state.serving === undefined, spec: this.#options.spec, addresses })
+  }
+
+  #reported(generation: number, report: unknown): void {
+    if (this.#state.serving === generation) this.#options.onReport?.(report)
   }
 
   #ready(generation: number, front: ChildProcess, report: unknown): void {

@@ -60,6 +60,9 @@ function fronts(program: Program): number[] {
 const config = (body: string, more: object = {}): string =>
   JSON.stringify({ listeners: ['127.0.0.1:0'], applications: {}, sites: [{ routes: [{ respond: { body } }] }], ...more })
 
+/** A JavaScript application that says so. */
+const saying = (body: string): string => `export default (req, res) => res.end(${JSON.stringify(body)})\n`
+
 describe('a folder and the configuration that --print-config shows', () => {
   test('answer alike', async () => {
     put('site/x.php', '<?php echo $_SERVER["SCRIPT_NAME"], "|", $_SERVER["PATH_INFO"] ?? "", "|", $_SERVER["DOCUMENT_ROOT"];')
@@ -212,6 +215,43 @@ describe('a reload', () => {
     put('viaduct.config.json', config('third'))
     program.kill('SIGHUP')
     await until('the third', async () => (await ask(url, '/')).body === 'third')
+  })
+
+  test('is refused for what works and would not come up, and not for what does not work as it is', async () => {
+    put('a.mjs', saying('a 1'))
+    put('b.mjs', 'throw new Error("not yet")\n')
+    put('c.mjs', 'throw new Error("nor this")\n')
+    const applications = Object.fromEntries(['a', 'b', 'c'].map((name) => [name, { kind: 'node', file: `${name}.mjs` }]))
+    const sites = [{ routes: ['a', 'b', 'c'].map((name) => ({ path: `/${name}/*`, application: name })) }]
+    put('viaduct.config.json', config('', { applications, sites }))
+    const { program, url } = await serving()
+    expect(program.err + program.out).toContain('"down":["b","c"]')
+    // One of two is mended, and the other is no reason to wait for it.
+    put('b.mjs', saying('b 1'))
+    program.kill('SIGHUP')
+    await program.said(/generation 2 is ready/)
+    await until('b', async () => (await ask(url, '/b/')).body === 'b 1')
+    expect(await ask(url, '/c/')).toMatchObject({ status: 500 })
+    // Both work now, and go on if they would not.
+    put('b.mjs', 'throw new Error("broken again")\n')
+    program.kill('SIGHUP')
+    await program.said(/broken again \(.*b\.mjs:1\).*generation 2 goes on/)
+    expect(await ask(url, '/b/')).toMatchObject({ body: 'b 1' })
+  })
+
+  test.skipIf(!has('python3'))('is refused for an application that was mended since the start', async () => {
+    const good = 'def app(environ, start):\n    start("200 OK", [])\n    return [b"works"]\n'
+    put('py/app.py', 'import no_such_module\napp = 1\n')
+    const applications = { shop: { kind: 'wsgi', root: 'py', workers: 1 } }
+    put('viaduct.config.json', config('', { applications, sites: [{ routes: [{ application: 'shop' }] }] }))
+    const { program, url } = await serving()
+    expect(await ask(url, '/')).toMatchObject({ status: 500 })
+    put('py/app.py', good)
+    await until('the mended one', async () => (await ask(url, '/')).body === 'works')
+    put('py/app.py', 'import no_such_module\napp = 1\n')
+    program.kill('SIGHUP')
+    await program.said(/no_such_module.*generation 1 goes on/)
+    expect(await ask(url, '/')).toMatchObject({ body: 'works' })
   })
 
   test('that would need other sockets is refused', async () => {

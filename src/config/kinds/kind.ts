@@ -7,6 +7,7 @@ import type { CgiLimits } from '../../cgi/index.ts'
 import type { PhpLimits } from '../../php/index.ts'
 import type { Guard, Spawner } from '../../process/index.ts'
 import type { Look } from '../locate.ts'
+import type { Down } from '../mending.ts'
 import type { PlanEntry } from '../describe.ts'
 import type { Secret } from '../values.ts'
 
@@ -44,6 +45,10 @@ export interface BuildScope {
   readonly spawner?: () => Spawner
   /** What does not come up is a reason for all not to: a front before this one goes on. Default: it costs its own requests. */
   readonly strict?: boolean
+  /** Names of those that `strict` is not for: they were down before, too. */
+  readonly excused?: ReadonlySet<string>
+  /** Hears which are down. */
+  readonly down?: Down
   /** All applications together, and the names that its sites have. Asked only once all are built. */
   readonly server?: { pools(): readonly PoolStatus[]; readonly hosts: readonly string[] }
   /** In place of what the plan says. */
