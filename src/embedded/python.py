@@ -59,6 +59,24 @@ def packages(folder):
         yield from sorted(glob.glob(os.path.join(glob.escape(folder), venv, "lib", "python3*", "site-packages")))
 
 
+def reason_without(error, folder, places):
+    """Why a module is not there, which is another reason than on a machine with a Python of its own."""
+    name = error.name.partition(".")[0]
+    if name in sys.stdlib_module_names:
+        return "ModuleNotFoundError: No module named %r: this Python is without that part of its library" % error.name
+    found = [path for path in [folder, *places] if os.path.isdir(os.path.join(path, name)) or glob.glob(os.path.join(path, name + ".*.so"))]
+    if found:
+        where = os.path.join(found[0], name)
+        return "ModuleNotFoundError: No module named %r: what of %s was compiled for a machine does not run here" % (error.name, where)
+    listed = os.path.join(folder, "requirements.txt")
+    return "ModuleNotFoundError: No module named %r: no package of that name is in %s%s, where this Python looks; as files it can lie in %s" % (
+        error.name,
+        ", ".join([folder, *places]),
+        " (%s lists what is needed)" % listed if os.path.isfile(listed) else "",
+        os.path.join(folder, "vendor"),
+    )
+
+
 def run(program, settings, receive, send, wait):
     settings = json.loads(settings)
     worker = load("viaduct_worker", program)
@@ -66,7 +84,12 @@ def run(program, settings, receive, send, wait):
 
     connection = worker.Connection(Channel(receive, send, worker.socket.MSG_DONTWAIT), settings)
     worker.prepare_paths(settings)
-    sys.path += [path for path in packages(settings["folder"]) if os.path.isdir(path)]
+    places = [path for path in packages(settings["folder"]) if os.path.isdir(path)]
+    sys.path += places
+    told = worker.last_line
+    worker.last_line = lambda error: (
+        reason_without(error, settings["folder"], places) if isinstance(error, ModuleNotFoundError) and error.name else told(error)
+    )
     found = worker.load_or_tell(connection, settings)
     if found is not None:
         connection.serve(*found)

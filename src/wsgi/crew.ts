@@ -77,6 +77,7 @@ export class Crew {
             sockets: mkdtempSync(join(tmpdir(), 'viaduct-wsgi-')),
           }
         : undefined
+    this.#processes?.guard.watchFolder(this.#processes.sockets)
     this.#options = {
       ...place,
       name,
@@ -294,6 +295,7 @@ export class Crew {
     await Promise.all([...this.workers].map((worker) => worker.stop(worker.isBusy ? 0 : PATIENCE)))
     if (this.#processes === undefined) return
     await rm(this.#processes.sockets, { recursive: true, force: true })
+    this.#processes.guard.forgetFolder(this.#processes.sockets)
     if (this.#processes.ownsGuard) this.#processes.guard.close()
   }
 }

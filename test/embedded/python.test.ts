@@ -158,6 +158,25 @@ describe('when it goes wrong', () => {
 test('an application that cannot be loaded says why, and where', async () => {
   writeFileSync(join(root, 'broken.py'), 'import nothing_of_that_name\n')
   const broken = embeddedWsgi({ app: join(root, 'broken.py'), log, workers: 1 })
-  await expect(broken.ready()).rejects.toThrow(/No module named 'nothing_of_that_name' \(.*broken\.py:1\)/)
+  await expect(broken.ready()).rejects.toThrow(/No module named 'nothing_of_that_name'.*\(.*broken\.py:1\)/)
   await broken.close(0)
 }, 60_000)
+
+test.each([
+  ['wanted', `no package of that name is in ${root}, ${root}/vendor, .*requirements.txt lists what is needed.* can lie in ${root}/vendor`],
+  ['tkinter', 'this Python is without that part of its library'],
+  ['compiled._speedups', `what of ${root}/vendor/compiled was compiled for a machine does not run here`],
+])(
+  'an application that lacks %s is told where that was looked for',
+  async (name, told) => {
+    mkdirSync(join(root, 'vendor/compiled'), { recursive: true })
+    writeFileSync(join(root, 'vendor/compiled/__init__.py'), '')
+    writeFileSync(join(root, 'vendor/compiled/_speedups.cpython-311-x86_64-linux-gnu.so'), '')
+    writeFileSync(join(root, 'requirements.txt'), 'wanted==1.0\n')
+    writeFileSync(join(root, 'lacks.py'), `import ${name}\n`)
+    const lacking = embeddedWsgi({ app: join(root, 'lacks.py'), log, workers: 1 })
+    await expect(lacking.ready()).rejects.toThrow(new RegExp(`No module named '${name}': ${told}`))
+    await lacking.close(0)
+  },
+  60_000,
+)
