@@ -105,6 +105,9 @@ function link(key, from) {
 function prose(doc, from, own) {
   const here = new Map(from.told.map((each) => [each.name, each.key]))
   return doc
+    .replace(/(^| )@param (\w+) /gm, '$1`$2`: ')
+    .replace(/(^| )@returns /gm, '$1Gives ')
+    .replace(/(^| )@throws (?:GatewayError )?/gm, '$1Throws ')
     .split(/(`[^`]+`)/)
     .map((part) => {
       if (!part.startsWith('`')) return part.replaceAll('<', '\\<')

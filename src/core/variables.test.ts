@@ -163,7 +163,7 @@ describe('a header field', () => {
     [['X-A', '1', 'X_A', '2'], [['HTTP_X_A', '1, 2']]],
     [['X_A', '1', 'X_A', '2'], [['HTTP_X_A', '1, 2']]],
     [['Connection', 'x-a', 'X_A', '1', 'X-A', '2'], [['HTTP_X_A', '1']]],
-  ])('where _ is allowed, %j is joined and told once', (list, expected) => {
+  ])('where _ is allowed, %j is joined and told once (caddy#7808)', (list, expected) => {
     expect(fromHeaders(list, { underscores: true })).toEqual(expected)
   })
 

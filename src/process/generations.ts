@@ -118,7 +118,7 @@ export interface GenerationDecision {
   readonly actions: readonly GenerationAction[]
 }
 
-/** @param now milliseconds of any clock that does not go back. */
+/** What an event comes to. @param now milliseconds of any clock that does not go back. */
 export function decideGenerations(
   state: Generations,
   event: GenerationEvent,

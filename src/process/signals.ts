@@ -16,7 +16,7 @@ export interface Signals {
   close(): void
 }
 
-/** @param earlier hands over signals that somebody else caught before; asked when the handlers are in place, so that none falls between. */
+/** Catches those signals from now on. @param earlier hands over signals that somebody else caught before; asked when the handlers are in place, so that none falls between. */
 export function installSignals(earlier?: () => readonly NodeJS.Signals[]): Signals {
   const waiting: CaughtSignal[] = []
   let consumer: ((signal: CaughtSignal) => void) | undefined
