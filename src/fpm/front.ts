@@ -1,5 +1,7 @@
 // The serving process of `viaduct fpm`: its pools, on the sockets it inherited. The master started it and tells it when to go.
 
+import { rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { backend } from '../core/index.ts'
 import type { Address, Application, Log, Server } from '../core/index.ts'
 import { describe } from '../core/index.ts'
@@ -19,7 +21,10 @@ import type { CrewSource } from './staff-options.ts'
 import { ProgramCrew } from './program-crew.ts'
 import { Records } from './records.ts'
 import { Budget } from './budget.ts'
+import { copyUnreadable } from './undumpable.ts'
+import type { UnreadableCopy } from './undumpable.ts'
 import { identify } from './user.ts'
+import type { Identity } from './user.ts'
 
 /** What the master tells a front. Plain data. */
 export interface FrontSpec {
@@ -71,6 +76,8 @@ class FpmFront {
   readonly #records: Records[] = []
   readonly #removals: (() => void)[] = []
   readonly #budget: Budget
+  /** Of php-cgi; null: none can be had. */
+  #copy: UnreadableCopy | null | undefined
   readonly #teller: NodeJS.Timeout
   #crashes: readonly number[] = []
   readonly #crashed = new Set<Pool>()
@@ -124,7 +131,7 @@ class FpmFront {
     const { config, identity } = common
     const output = this.#output(config)
     const crewWith = (changed: PoolConfig): CrewSource => {
-      const command = phpCommand(changed, this.#spec.php!, identity, process.env)
+      const command = phpCommand(changed, this.#php(changed, identity), identity, process.env)
       const startCrew = (): Leader => {
         const leader: Leader = new Leader({
           ...command,
@@ -134,12 +141,39 @@ class FpmFront {
         })
         return leader
       }
-      return { startCrew, folders: command.folders, remove: command.remove }
+      const { folder, folders, remove } = command
+      return { startCrew, folders, remove: folder === undefined ? remove : this.#keep(folder) }
     }
     const own = crewWith(config)
     this.#removals.push(own.remove)
     const pool: Pool = new Pool({ ...common, crewWith, startCrew: own.startCrew, folders: own.folders, subject: undefined, php: true })
     return pool
+  }
+
+  /** The program of a pool's workers, and its settings. */
+  #php({ name, processDumpable, chroot }: PoolConfig, identity: Identity | undefined): PhpProgram {
+    const php = this.#spec.php!
+    // Without another user php-fpm's workers are dumpable as well.
+    if (processDumpable || identity === undefined || identity.uid === 0 || chroot !== undefined) return php
+    if (this.#copy === undefined) {
+      this.#copy = copyUnreadable(php.file) ?? null
+      if (this.#copy === null) {
+        const why = `programs cannot be run from ${tmpdir()}; set TMPDIR to a folder from which everybody can`
+        this.#journal.write('warning', `[pool ${name}] process.dumpable: workers can be traced by processes of their user, for ${why}`)
+      } else {
+        this.#removals.push(this.#keep(this.#copy.folder))
+      }
+    }
+    return this.#copy === null ? php : { ...php, ...this.#copy }
+  }
+
+  /** Also when this process is killed the folder goes. @returns what removes it before. */
+  #keep(folder: string): () => void {
+    this.#guard.watchFolder(folder)
+    return () => {
+      rmSync(folder, { recursive: true, force: true })
+      this.#guard.forgetFolder(folder)
+    }
   }
 
   #programPool(common: Common, program: readonly [string, ...string[]]): Pool {

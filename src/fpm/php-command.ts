@@ -17,6 +17,8 @@ import type { Identity } from './user.ts'
 export interface PhpProgram {
   /** Absolute path of a php-cgi. */
   readonly file: string
+  /** What starts it, once everything else is set. */
+  readonly by?: readonly string[]
   /** `8.2`, for the folder of its settings. */
   readonly version: string
   /** `-c`, `-n` and `-d` of the command line. */
@@ -30,7 +32,9 @@ export interface PhpCommand {
   readonly children: number
   /** Where scripts may be, each with a `/` at its end; undefined: anywhere. */
   readonly folders: ReadonlySet<string> | undefined
-  /** Removes what was written for it. */
+  /** What was written for it. */
+  readonly folder: string | undefined
+  /** Removes that. */
   remove(): void
 }
 
@@ -51,11 +55,12 @@ export function phpCommand(config: PoolConfig, php: PhpProgram, identity: Identi
     const values = firstOfEach(config.phpValues).flatMap(([name, value]) => ['-d', `${name}=${quoted(value)}`])
     const args = [...settingsFile(php), ...words(php, folder), ...values]
     return {
-      command: [...chain, php.file, ...args] as [string, ...string[]],
+      command: [...chain, ...(php.by ?? []), php.file, ...args] as [string, ...string[]],
       cwd: cwdOf(config),
       env: phpEnvironment(config, environment(config, identity, master), scan),
       children: config.pmMaxChildren + SPARE,
       folders,
+      folder,
       remove,
     }
   } catch (error) {

@@ -22,6 +22,8 @@ const SCRIPTS = {
     '<?php echo json_encode([posix_getpwuid(posix_geteuid())["name"], posix_getgrgid(posix_getegid())["name"], getcwd(), getenv("ONE"), getenv("TWO"), getenv("SECRET"), getenv("USER"), getenv("HOME"), pcntl_get(), posix_getrlimit()["soft openfiles"]]); function pcntl_get() { return (int) explode(" ", file_get_contents("/proc/self/stat"))[18]; }',
   'ini.php':
     '<?php $r = []; foreach (["memory_limit", "display_errors", "precision", "sendmail_path"] as $k) { $r[] = ini_get($k); $r[] = ini_set($k, "7") === false ? "refused" : "changed"; $r[] = ini_get($k); } $r[] = function_exists("exec"); echo json_encode($r);',
+  'dumpable.php':
+    '<?php echo posix_getpwuid(fileowner("/proc/self/environ"))["name"], " ", @file_get_contents("/proc/self/environ") === false ? "no" : "yes";',
   'sleep.php': '<?php usleep((int) ($_GET["ms"] * 1000)); echo "slept ", getmypid();',
   'talk.php': '<?php file_put_contents("php://stderr", "one\\ntwo\\n"); echo "talked";',
   'big.php': '<?php for ($i = 0; $i < 200; $i++) echo str_repeat(chr(65 + $i % 26), 65536);',
@@ -174,6 +176,18 @@ describe.skipIf(!has('php-cgi', REAL))('beside php-fpm', () => {
     })
     expect(ours).toEqual(real)
     expect(ours).toEqual(['www-data', 'www-data', 'FOLDER', '1', '2', false, 'www-data', '/var/www', 5, 777])
+  })
+
+  test.skipIf(!isRoot)('process.dumpable: off by default, and whoever is not dumpable cannot be looked into by its own user', async () => {
+    for (const [lines, dumpable] of [
+      ['', false],
+      ['process.dumpable = no', false],
+      ['process.dumpable = yes', true],
+    ] as const) {
+      const [real, ours] = await both(`${STATIC}\n${lines}`, async (fpm) => (await fpm.ask('dumpable.php')).body)
+      expect(ours).toBe(real)
+      expect(ours).toBe(dumpable ? 'www-data yes' : 'root no')
+    }
   })
 
   test('settings of a pool: a script may change php_value, and never php_admin_value', async () => {

@@ -110,7 +110,7 @@ describe.skipIf(!has('php-cgi', REAL))('tools that were made for php-fpm', () =>
           const reload = line(unit, 'ExecReload').replace('$MAINPID', String(main.pid)).split(' ')
           execFileSync(reload[0]!, reload.slice(1))
           // php-fpm says it only if its own clock comes by meanwhile.
-        if (kind === 'viaduct') await manager.heard('RELOADING=1')
+          if (kind === 'viaduct') await manager.heard('RELOADING=1')
           const log = (): string => readFileSync(join(folder.path, 'php8.2-fpm.log'), 'utf8')
           await until('it is reloaded', () => (log().match(/ready to handle connections/g) ?? []).length === 2)
           expect((await ask(socket, params)).body).toBe('hello')
