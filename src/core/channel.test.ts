@@ -353,3 +353,45 @@ describe('a channel', () => {
     }
   })
 })
+
+/** Each is a part of a read of its own. */
+const pieces = (count: number, size: number): Uint8Array[] =>
+  Array.from({ length: count }, (_, i) => new Uint8Array(4096).fill(i & 0xff).subarray(0, size))
+
+describe('what waits in a channel', () => {
+  test.each([
+    ['single bytes', 20_000, 1],
+    ['some bytes', 2000, 100],
+    ['chunks that do not fit their block evenly', 1000, 2047],
+  ])('takes memory for its length, not for its number of chunks: %s', async (_, count, size) => {
+    const channel = new Channel()
+    for (const [i, each] of pieces(count, size).entries()) {
+      if (i % 3 === 0) channel.write(each)
+      else channel.writeAll([each, new Uint8Array(0)])
+    }
+    expect(channel.buffered).toBe(count * size)
+    channel.end()
+    const got: Uint8Array[] = []
+    for await (const each of channel) got.push(each)
+    const buffers = new Set(got.map(({ buffer }) => buffer))
+    expect([...buffers].reduce((sum, { byteLength }) => sum + byteLength, 0)).toBeLessThan(count * size * 1.2 + 8 * 4096 + 16_384)
+    expect(Buffer.concat(got).equals(Buffer.concat(pieces(count, size)))).toBe(true)
+  })
+
+  test('stays what it was while it is taken and more comes', async () => {
+    const channel = new Channel()
+    let sent = 0
+    const more = (): void => {
+      for (let i = 0; i < 40; i++) channel.write(new Uint8Array(1 + (sent % 700)).fill(sent++ & 0xff))
+    }
+    more()
+    const got: Uint8Array[] = []
+    for await (const each of channel) {
+      got.push(each)
+      if (sent < 2000 && got.length % 5 === 0) more()
+      else if (sent >= 2000) channel.end()
+    }
+    const whole = Array.from({ length: sent }, (_, i) => new Uint8Array(1 + (i % 700)).fill(i & 0xff))
+    expect(Buffer.concat(got).equals(Buffer.concat(whole))).toBe(true)
+  })
+})
