@@ -27,6 +27,7 @@ const pages = [
   'docs/fastcgi-tools.md',
   'docs/fpm.md',
   'docs/tls.md',
+  'docs/status.md',
   'docs/configuration.md',
   ...readdirSync(join(root, 'docs/recipes')).map((name) => `docs/recipes/${name}`),
 ]

@@ -60,6 +60,7 @@ export const SERVE: CommandHelp = {
     'max-body': { value: 'SIZE', help: 'Largest request body: 500K, 8M, 1G' },
     timeout: { value: 'SECONDS', help: 'How long a program may be silent (default 60): then it is ended, with 504' },
     grace: { value: 'SECONDS', help: `What requests get to finish at the end or on reload (default ${DEFAULT_GRACE / 1000})` },
+    slow: { value: 'SECONDS', help: 'Name a request in the log that runs longer, while it runs' },
     status: { value: 'PATH', help: 'Show there how its pools are doing, to this machine only (docs/status.md)' },
     'access-log': { value: 'FILE', help: 'A file, - for standard output (default) or off' },
     'log-level': { value: 'LEVEL', help: `${LEVELS.join(', ')} (default info)` },
@@ -113,7 +114,7 @@ export interface ServeOptions {
   readonly printConfig: boolean
 }
 
-const FOLDER_ONLY = ['tls-cert', 'tls-key', 'redirect-http', 'workers', 'php-cgi', 'max-body', 'timeout', 'status', 'print-config']
+const FOLDER_ONLY = ['tls-cert', 'tls-key', 'redirect-http', 'workers', 'php-cgi', 'max-body', 'timeout', 'slow', 'status', 'print-config']
 
 /** What the command line and the environment say. Throws UsageError. */
 export function serveOptions(parsed: Parsed, env: NodeJS.ProcessEnv): ServeOptions {
@@ -132,7 +133,7 @@ export function serveOptions(parsed: Parsed, env: NodeJS.ProcessEnv): ServeOptio
     value('php-cgi', asIs),
     value('max-body', parseSize),
   ]
-  const status = value('status', parsePath)
+  const [status, slow] = [value('status', parsePath), value('slow', parseSeconds)]
   const [timeout, grace, pidFile] = [value('timeout', parseSeconds), value('grace', parseSeconds), value('pid-file', asIs)]
   const pid = pidFile === undefined ? {} : { pidFile: resolve(pidFile) }
   const listens = parsed.values.has('listen')
@@ -153,6 +154,7 @@ export function serveOptions(parsed: Parsed, env: NodeJS.ProcessEnv): ServeOptio
       ...(maxBody !== undefined && { maxBody }),
       ...(timeout !== undefined && { timeout }),
       ...(status !== undefined && { status }),
+      ...(slow !== undefined && { slow }),
     },
     given: {
       log,

@@ -23,6 +23,8 @@ export interface FolderOptions {
   readonly maxBody?: number
   /** Milliseconds that a program may be silent. */
   readonly timeout?: number
+  /** Milliseconds after which a request that runs is named in the log. */
+  readonly slow?: number
   /** The path of the status. */
   readonly status?: string
 }
@@ -32,15 +34,12 @@ const TOTAL = 300_000
 
 /** The configuration that serves a folder as `viaduct serve FOLDER` does: `--print-config` shows it. */
 export function folderConfig(options: FolderOptions): Config {
-  const { folder, grace, log, pidFile, workers, phpCgi, maxBody, timeout, status } = options
-  const php = {
-    ...(phpCgi !== undefined && { program: phpCgi }),
-    ...(workers !== undefined && { workers }),
-    ...(timeout !== undefined && { limits: { silence: durationText(timeout) } }),
-  }
-  const silence = timeout === undefined ? undefined : durationText(timeout)
-  const cgi = silence === undefined ? {} : { limits: { firstByte: silence, idle: silence, ...(timeout! > TOTAL && { time: silence }) } }
-  const pool = silence === undefined ? {} : { limits: { silence } }
+  const { folder, grace, log, pidFile, workers, phpCgi, maxBody, timeout, slow, status } = options
+  const silence = timeout === undefined ? {} : { silence: durationText(timeout) }
+  const late = slow === undefined ? {} : { slow: durationText(slow) }
+  const pool = limitsOf({ ...silence, ...late })
+  const php = { ...(phpCgi !== undefined && { program: phpCgi }), ...(workers !== undefined && { workers }), ...pool }
+  const cgi = limitsOf({ ...(timeout !== undefined && cgiSilence(timeout)), ...late })
   return {
     listeners: listenersOf(options),
     applications: {
@@ -48,7 +47,7 @@ export function folderConfig(options: FolderOptions): Config {
         kind: 'folder',
         root: folder,
         ...(Object.keys(php).length > 0 && { php }),
-        ...(silence !== undefined && { cgi, wsgi: pool, fcgi: pool }),
+        ...('limits' in pool && { cgi, wsgi: pool, fcgi: pool }),
       },
       ...(status !== undefined && { status: { kind: 'status' as const } }),
     },
@@ -58,6 +57,16 @@ export function folderConfig(options: FolderOptions): Config {
     grace: durationText(grace),
     ...(pidFile !== undefined && { pidFile }),
   }
+}
+
+/** None where nothing is said: the configuration shows what was. */
+function limitsOf(limits: Readonly<Record<string, string>>): { readonly limits?: Readonly<Record<string, string>> } {
+  return Object.keys(limits).length === 0 ? {} : { limits }
+}
+
+function cgiSilence(timeout: number): Record<string, string> {
+  const silence = durationText(timeout)
+  return { firstByte: silence, idle: silence, ...(timeout > TOTAL && { time: silence }) }
 }
 
 function listenersOf({ listen, tls, redirect = [] }: FolderOptions): NonNullable<Config['listeners']> {
