@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
-import { BEGIN_REQUEST, END_REQUEST, STDOUT, UNKNOWN_TYPE, bytes, bytewise, pair, random, record } from '../../../test/wire.ts'
+import { BEGIN_REQUEST, END_REQUEST, STDIN, STDOUT, UNKNOWN_TYPE, bytes, bytewise, pair, random, record } from '../../../test/wire.ts'
 import { descriptorsOf } from '../../../test/descriptors.ts'
 import { ABORT_REQUEST, DATA, GET_VALUES, PARAMS, WebServer, begin, bodyOf, get, params, stdin } from '../../../test/web-server.ts'
 import { Channel, collect, empty, streamOf, text, variable } from '../../core/index.ts'
@@ -466,6 +466,19 @@ describe('what belongs to the connection', () => {
     const [first, second] = peer.management.map(({ content }) => Object.fromEntries(decodeGetValuesResult(content, 0, content.length)))
     expect(first).toEqual({ FCGI_MAX_CONNS: '5', FCGI_MAX_REQS: '7', FCGI_MPXS_CONNS: '1' })
     expect(second).toEqual({})
+  })
+
+  test('GET_VALUES may come in the middle of variables and of a body, and disturb neither', async () => {
+    const { server } = await serve(echo)
+    const peer = new Peer(server)
+    const variables = params(1, { REQUEST_METHOD: 'POST', CONTENT_LENGTH: '4' })
+    // The records of PARAMS as one stream, to be cut anywhere.
+    const content = variables.subarray(8, 8 + variables.readUInt16BE(4))
+    const values = record(GET_VALUES, 0, pair('FCGI_MAX_REQS', ''))
+    const between = [begin(1), values, record(PARAMS, 1, content.subarray(0, 11)), values, record(PARAMS, 1, content.subarray(11)), values]
+    peer.send(...between, record(PARAMS, 1), values, record(STDIN, 1, 'ab'), values, record(STDIN, 1, 'cd'), values, record(STDIN, 1))
+    expect(bodyOf(await peer.ended())).toBe('abcd')
+    expect(peer.management).toHaveLength(6)
   })
 
   test('an unknown type is said to be unknown, and an answer to nothing is not answered', async () => {
