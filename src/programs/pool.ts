@@ -70,6 +70,7 @@ class Pool {
     this.#limits = { ...LIMITS, ...options.limits }
     this.#log = options.log ?? silent
     this.#guard = options.guard ?? openGuard()
+    this.#guard.watchFolder(this.#folder)
     this.#hold = { bytes: this.#limits.holdBytes, time: this.#limits.holdTime }
     this.#deadlines = { firstByte: this.#limits.silence, between: this.#limits.silence }
     const { queue: maxQueue, queueTimeout, slow } = this.#limits
@@ -143,9 +144,10 @@ class Pool {
     const subject = { app: this.#name, pid: worker.pid, ...worker.task }
     // Whatever becomes of the process now, it is not this request's doing.
     if (how.error === undefined || !how.taken) worker.task = undefined
-    const { appStatus = 0 } = how
-    if (appStatus !== 0)
+    const { appStatus } = how
+    if (appStatus)
       this.#log.warn({ ...subject, appStatus }, `programs: "${this.#name}": a request ended with application status ${appStatus}`)
+    if (!how.reusable) this.#dispatcher.remove(seat)
     if (how.reusable) {
       worker.on('finished')
       worker.seat.end()
@@ -158,9 +160,8 @@ class Pool {
         subject,
         `programs: process ${worker.pid} of "${this.#name}" said nothing for ${this.#limits.silence} ms and is killed; raise the silence limit or look at the program`,
       )
-      this.#dispatcher.remove(seat)
       worker.on('timeout')
-    } else this.#dispatcher.remove(seat)
+    }
   }
 
   // ---- workers
@@ -335,6 +336,7 @@ class Pool {
     for (const [, seat] of workers) seat?.connection.close(error)
     await Promise.all(workers.map(([worker]) => worker.stop(Math.min(grace, this.#limits.stop))))
     rmSync(this.#folder, { recursive: true, force: true })
+    this.#guard.forgetFolder(this.#folder)
     if (this.#options.guard === undefined) this.#guard.close()
   }
 }
