@@ -42,7 +42,7 @@ describe('the plan of a folder', () => {
     php('8.4.1')
     const { entries, settings } = await plan({ workers: 3 })
     expect(entries[1]).toEqual({ path: '*.php', kind: 'php', interpreter: 'php-cgi', version: '8.4.1', workers: 3 })
-    expect(settings.php).toEqual({ file: join(bin, 'php-cgi'), workers: 3, start: true })
+    expect(settings.php).toEqual({ file: join(bin, 'php-cgi'), version: '8.4.1', workers: 3, start: true })
   })
 
   test('without PHP files starts no pool, but could', async () => {

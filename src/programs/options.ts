@@ -74,6 +74,9 @@ export const LIMITS: ProgramLimits = {
   slow: 0,
 }
 
+/** Milliseconds between two looks at how many workers there should be when nothing happens. */
+export const LOOK = 1000
+
 /** How a process is started. */
 export function launchOptions(options: ProgramPoolOptions): LaunchOptions {
   const { env, cwd = '/', user, group, nice, resources, scheduling = 'batch' } = options

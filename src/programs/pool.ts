@@ -13,16 +13,13 @@ import { Dispatcher, lifespan, openGuard, policyOf } from '../process/index.ts'
 import type { Exit, Guard, Policy, Scoreboard } from '../process/index.ts'
 import { GatewayError, backend, describe, spool, silent } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
-import { LIMITS, launchOptions } from './options.ts'
+import { LIMITS, LOOK, launchOptions } from './options.ts'
 import { Readiness } from './readiness.ts'
 import type { ProgramLimits, ProgramPoolOptions } from './options.ts'
 import { boardOf, headOf } from './seat.ts'
 import type { Seat } from './seat.ts'
 import { Trouble } from './trouble.ts'
 import { Worker, census, ending, isReplaced } from './worker.ts'
-
-/** Milliseconds between two looks at how many workers there should be when nothing happens. */
-const LOOK = 1000
 
 /**
  * A FastCGI program as an application, in processes of its own. `ready` rejects with the reason when it does not start. Requests reject
@@ -70,7 +67,6 @@ class Pool {
     this.#limits = { ...LIMITS, ...options.limits }
     this.#log = options.log ?? silent
     this.#guard = options.guard ?? openGuard()
-    this.#guard.watchFolder(this.#folder)
     this.#hold = { bytes: this.#limits.holdBytes, time: this.#limits.holdTime }
     this.#deadlines = { firstByte: this.#limits.silence, between: this.#limits.silence }
     const { queue: maxQueue, queueTimeout, slow } = this.#limits
@@ -336,7 +332,6 @@ class Pool {
     for (const [, seat] of workers) seat?.connection.close(error)
     await Promise.all(workers.map(([worker]) => worker.stop(Math.min(grace, this.#limits.stop))))
     rmSync(this.#folder, { recursive: true, force: true })
-    this.#guard.forgetFolder(this.#folder)
     if (this.#options.guard === undefined) this.#guard.close()
   }
 }
