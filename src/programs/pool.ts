@@ -67,6 +67,7 @@ class Pool {
     this.#limits = { ...LIMITS, ...options.limits }
     this.#log = options.log ?? silent
     this.#guard = options.guard ?? openGuard()
+    this.#guard.watchFolder(this.#folder)
     this.#hold = { bytes: this.#limits.holdBytes, time: this.#limits.holdTime }
     this.#deadlines = { firstByte: this.#limits.silence, between: this.#limits.silence }
     const { queue: maxQueue, queueTimeout, slow } = this.#limits
@@ -332,6 +333,7 @@ class Pool {
     for (const [, seat] of workers) seat?.connection.close(error)
     await Promise.all(workers.map(([worker]) => worker.stop(Math.min(grace, this.#limits.stop))))
     rmSync(this.#folder, { recursive: true, force: true })
+    this.#guard.forgetFolder(this.#folder)
     if (this.#options.guard === undefined) this.#guard.close()
   }
 }
