@@ -16,6 +16,11 @@ describe('a head as PHP in WebAssembly tells it', () => {
     expect(headBlock('{ "status": 200, "headers": ["Status: 403 No",\n"__terminator__"]}')).toBe('Status: 403 No\r\n\r\n')
   })
 
+  test('has no type where there is nothing that has one', () => {
+    const told = '{ "status": 304, "headers": ["ETag: x",\n"Content-type: text/html",\n"__terminator__"]}'
+    expect(headBlock(told)).toBe('Status: 304\r\nETag: x\r\n\r\n')
+  })
+
   test('may have a header that looks like its end, and none at all', () => {
     expect(headBlock('{ "status": 200, "headers": ["__terminator__"]}')).toBe('Status: 200\r\n\r\n')
   })

@@ -196,6 +196,8 @@ export function headBlock(text: string): string | undefined {
   for (const match of text.slice(at).matchAll(/\s*(?:"((?:[^"\\]|\\["\\])*)"\s*,?)/gy)) {
     at += match[0].length
     const line = match[1]!.replace(/\\(["\\])/g, '$1')
+    // There is nothing that it would be the type of, and php-cgi does not tell it either.
+    if (status[1] === '304' && /^content-type:/i.test(line)) continue
     if (line !== '__terminator__') lines += `${line}\r\n`
   }
   if (!/^\s*\]\}$/.test(text.slice(at))) return undefined

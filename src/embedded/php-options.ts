@@ -53,12 +53,15 @@ const PRODUCTION: Readonly<Record<string, string>> = {
   display_startup_errors: '0',
   log_errors: '1',
   error_reporting: '22527',
+  // It says On, and distributions Off.
+  expose_php: '0',
   output_buffering: '4096',
   register_argc_argv: '0',
   request_order: 'GP',
   variables_order: 'GPCS',
   short_open_tag: '0',
   'session.gc_divisor': '1000',
+  'session.sid_length': '26',
   'session.sid_bits_per_character': '5',
   'zend.exception_ignore_args': '1',
 }

@@ -88,9 +88,12 @@ test('PHP makes its pages, and takes an upload; so does Python', async () => {
   expect([response.status, (await response.text()).includes('a &lt;b&gt;.txt')]).toEqual([200, true])
 })
 
+function left(): string[] {
+  return readdirSync(temporary).filter((name) => name.startsWith('viaduct-embedded-'))
+}
+
 // The last: it takes the server away.
 test('what was made for the interpreters is gone with a server that is killed', async () => {
-  const left = (): string[] => readdirSync(temporary).filter((name) => name.startsWith('viaduct-embedded-'))
   expect(left()).toHaveLength(2)
   server.signalGroup('SIGKILL')
   await until(() => left().length === 0)
