@@ -14,7 +14,6 @@ import { REQUEST } from './request-options.ts'
 import { SERVE } from './serve-options.ts'
 import { SPAWN } from './spawn-options.ts'
 import { STATUS } from './status-options.ts'
-import { serve } from './serve.ts'
 import { runTool } from './tool.ts'
 import { VALUES } from './values-options.ts'
 
@@ -34,7 +33,7 @@ interface Guise extends CommandHelp {
 
 // Loaded when they are asked for: what they need would only make the supervisor larger.
 const commands: readonly (Command | Tool | Guise)[] = [
-  { ...SERVE, run: serve },
+  { ...SERVE, run: async (parsed, signals) => (await import('./serve.ts')).serve(parsed, signals) },
   { ...CHECK, look: async (parsed) => (await import('./check.ts')).check(parsed) },
   { ...EXPLAIN, look: async (parsed) => (await import('./explain.ts')).explain(parsed) },
   { ...STATUS, look: async (parsed) => (await import('./status.ts')).status(parsed) },

@@ -4,6 +4,6 @@
 import { earlySignals } from './early.ts'
 
 const { runFront } = await import('../runtime/index.ts')
-const { buildFpm } = await import('../fpm/index.ts')
+const { buildFpm } = await import('../fpm/front.ts')
 runFront({ build: buildFpm })
 earlySignals()

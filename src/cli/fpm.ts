@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { describe } from '../core/index.ts'
 import { EXIT_CONFIG, EXIT_OK, EXIT_SOFTWARE, MainLog, face, iniArguments, runMaster, systemHost, usesErrorLog } from '../fpm/index.ts'
 import type { FpmConfig } from '../fpm/index.ts'
-import { PHP_INSTALL, findPhpCgi, phpVersion } from '../php/index.ts'
+import { PHP_INSTALL, findPhpCgi, phpVersion } from '../php/interpreter.ts'
 import { installSignals } from '../process/index.ts'
 
 /** Set for the copy of itself that a daemon is. */

@@ -325,11 +325,13 @@ function limitsOf({ global }: FpmConfig): GenerationLimits {
   return { ...GENERATIONS, drain, stop: 0, margin: STOP_MARGIN }
 }
 
-/** Under SCHED_BATCH, and without helper threads for the garbage of a small heap: see the runtime's supervisor. */
+/**
+ * Under SCHED_BATCH, and without helper threads for the garbage of a small heap: see the runtime's supervisor. Of a request nothing stays:
+ * more memory for what is new would only be more memory.
+ */
 function command(entry: string): readonly [string, ...string[]] {
   const batch = batchScheduling()
-  const transfer = 'transfer' in ArrayBuffer.prototype ? [] : ['--harmony-rab-gsab-transfer']
-  const node = [process.execPath, '--max-semi-space-size=16', '--no-parallel-scavenge', ...transfer, entry] as const
+  const node = [process.execPath, '--max-semi-space-size=2', '--no-parallel-scavenge', entry] as const
   const [first, ...rest] = 'chain' in batch ? batch.chain : []
   return first === undefined ? node : [first, ...rest, ...node]
 }
