@@ -1,12 +1,22 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { request as ask } from 'node:http'
-import { createServer } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
+import { request as askTls } from 'node:https'
+import { connect, createServer } from 'node:net'
 import type { Socket } from 'node:net'
+import type { Readable } from 'node:stream'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
-import { serveHttp } from '../../http/index.ts'
+import { compose, streamOf } from '../../core/index.ts'
+import type { ByteStream, Middleware } from '../../core/index.ts'
+import { fromFetch, serveHttp, toFetch } from '../../http/index.ts'
+import type { HttpOptions } from '../../http/index.ts'
+import { accessLog, bodyLimit, timeout } from '../../middleware/index.ts'
+import { CertificateFolder } from '../../../test/certificates.ts'
 import * as wire from '../../../test/wire.ts'
 import { RecordDecoder } from '../decoder.ts'
 import { PairDecoder } from '../params.ts'
@@ -14,6 +24,7 @@ import { Type } from '../record.ts'
 import { fastcgi } from './client.ts'
 import type { FastCgiOptions } from './options.ts'
 
+const silentLog = { debug() {}, info() {}, warn() {}, error() {} }
 const folder = mkdtempSync(join(tmpdir(), 'viaduct-leaks-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -183,4 +194,113 @@ describe('of one request nothing reaches another', () => {
     },
     60_000,
   )
+})
+
+/** Reads slowly. @returns how many of its bytes are this one. */
+async function count(stream: Readable, byte: number): Promise<number> {
+  let own = 0
+  let n = 0
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    for (const each of chunk) if (each === byte) own++
+    if (n++ % 20 === 0) await wait(1)
+  }
+  return own
+}
+
+/** A door before an application, with `around` between. */
+async function behind(around: Middleware = (next) => next, options: HttpOptions = {}): Promise<number> {
+  const peer = await application(`w${closers.length}-${Math.random()}`)
+  const backend = fastcgi({ address: { path: peer.path } })
+  closers.push(() => backend.close(0))
+  const server = await serveHttp(compose(backend, around), { log: silentLog, ...options })
+  closers.push(() => server.close(0))
+  return (server.address as { port: number }).port
+}
+
+// Chunks that were relayed give their memory back when they have left; not earlier, and not when somebody holds them.
+describe('an answer that streams is whole', () => {
+  const SIZE = 3_000_000
+  const path = (byte: number): string => `/?byte=${byte}&size=${SIZE}&how=reads%20all`
+  const certificates = new CertificateFolder()
+  afterAll(() => certificates.remove())
+
+  test.each(['HTTP/1.1', 'HTTP/2'])('by TLS and %s', async (protocol) => {
+    const port = await behind(undefined, { tls: certificates.make(protocol.slice(-1), ['localhost']) })
+    const trust = { rejectUnauthorized: false }
+    if (protocol === 'HTTP/1.1') {
+      const each = async (byte: number): Promise<void> => {
+        const request = askTls({ port, host: '127.0.0.1', path: path(byte), ...trust }).end()
+        const [response] = (await once(request, 'response')) as [IncomingMessage]
+        expect(await count(response, byte)).toBe(SIZE)
+      }
+      await Promise.all([1, 2, 3].map(each))
+      return
+    }
+    const session = connectHttp2(`https://127.0.0.1:${port}`, trust)
+    closers.push(() => session.destroy())
+    await Promise.all([1, 2, 3].map(async (byte) => expect(await count(session.request({ ':path': path(byte) }), byte)).toBe(SIZE)))
+  })
+
+  test('and in turn, to a client that asks for three at once and is slow', async () => {
+    const socket = connect(await behind(), '127.0.0.1')
+    closers.push(() => socket.destroy())
+    const bytes = [201, 202, 203]
+    socket.write(
+      bytes.map((byte) => `GET ${path(byte)} HTTP/1.1\r\nHost: a\r\n${byte === 203 ? 'Connection: close\r\n' : ''}\r\n`).join(''),
+    )
+    const counts = new Map<number, number>()
+    let last = 0
+    let n = 0
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      for (const each of chunk) {
+        if (each < 128) continue
+        if (each < last) throw new Error(`${each} after ${last}`)
+        last = each
+        counts.set(each, (counts.get(each) ?? 0) + 1)
+      }
+      if (n++ % 20 === 0) await wait(1)
+    }
+    expect([...counts]).toEqual(bytes.map((byte) => [byte, SIZE]))
+  })
+
+  test('to who keeps its chunks while they pass, and what is kept stays', async () => {
+    const kept: Uint8Array[] = []
+    async function* keeping(stream: ByteStream): AsyncGenerator<Uint8Array> {
+      for await (const chunk of stream) {
+        kept.push(chunk)
+        yield chunk
+      }
+    }
+    const port = await behind((next) => async (request) => {
+      const response = await next(request)
+      return { ...response, body: streamOf(keeping(response.body as ByteStream)) }
+    })
+    const [response] = (await once(ask({ port, host: '127.0.0.1', path: path(7) }).end(), 'response')) as [IncomingMessage]
+    expect(await count(response, 7)).toBe(SIZE)
+    expect(kept.reduce((sum, { length }) => sum + length, 0)).toBe(SIZE)
+    expect(kept.every((chunk) => chunk.every((each) => each === 7))).toBe(true)
+  })
+
+  test('through the middleware that looks on, and through fetch', async () => {
+    const port = await behind((next) =>
+      compose(
+        next,
+        timeout(60_000),
+        accessLog(() => {}),
+        bodyLimit(1_000_000),
+      ),
+    )
+    const [response] = (await once(ask({ port, host: '127.0.0.1', path: path(9) }).end(), 'response')) as [IncomingMessage]
+    expect(await count(response, 9)).toBe(SIZE)
+    const peer = await application('fetched')
+    const backend = fastcgi({ address: { path: peer.path } })
+    closers.push(() => backend.close(0))
+    const handler = toFetch(backend)
+    const again = await serveHttp(fromFetch(handler), { log: silentLog })
+    closers.push(() => again.close(0))
+    const fetched = await fetch(`http://127.0.0.1:${(again.address as { port: number }).port}${path(11)}`)
+    const body = Buffer.from(await fetched.arrayBuffer())
+    expect(body.length).toBe(SIZE)
+    expect(body.every((each) => each === 11)).toBe(true)
+  })
 })
