@@ -65,12 +65,14 @@ export async function buildFront(given: unknown, context: FrontContext): Promise
     application,
     serve: (_, socket) => open({ application, plan, log, addresses: context.addresses }, socket, listeners[socket.index]),
     log,
-    report: (): FrontReport => ({
-      entries: entriesOf(plan, spec.config !== undefined),
-      protocols: context.addresses.map((_, i) => protocolOf(listeners[i])),
-      config: loaded.config,
-      down: down.names(),
-    }),
+    get report(): FrontReport {
+      return {
+        entries: entriesOf(plan, spec.config !== undefined),
+        protocols: context.addresses.map((_, i) => protocolOf(listeners[i])),
+        config: loaded.config,
+        down: down.names(),
+      }
+    },
     reopen: logs.reopen,
     close: logs.close,
   }

@@ -51,8 +51,8 @@ export interface FrontParts {
   serve(application: Application, socket: InheritedSocket): Promise<Server>
   /** Where the front writes to. */
   readonly log: Log
-  /** Plain data for the supervisor: asked for when this front serves, and whenever it has `changed`. */
-  report?(): unknown
+  /** Plain data for the supervisor: looked at when this front serves, and whenever it has `changed`. */
+  readonly report?: unknown
   /** Log files were renamed. */
   reopen?(): void
   /** The very last step, also of an end because of an error: log lines are written. Not waited for longer than a second or so. */
@@ -112,7 +112,7 @@ class Front {
         this.#servers.push(await this.#parts.serve(application, { index, fd: FIRST_LISTENER + index, address }))
       }
       this.#isReady = true
-      this.#tell({ type: 'ready', report: this.#parts.report?.() })
+      this.#tell({ type: 'ready', report: this.#parts.report })
     } catch (error) {
       if (this.#leaving) return
       this.#tell({ type: 'failed', message: describe(error) })
@@ -122,7 +122,7 @@ class Front {
   }
 
   #changed(): void {
-    if (this.#isReady && !this.#leaving) this.#tell({ type: 'report', report: this.#parts?.report?.() })
+    if (this.#isReady && !this.#leaving) this.#tell({ type: 'report', report: this.#parts?.report })
   }
 
   /** Ends everything in order: no new connections, what runs, the application, the log; then the process. Again: in `grace` at the latest. */
