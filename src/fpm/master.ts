@@ -325,10 +325,7 @@ function limitsOf({ global }: FpmConfig): GenerationLimits {
   return { ...GENERATIONS, drain, stop: 0, margin: STOP_MARGIN }
 }
 
-/**
- * Under SCHED_BATCH, and without helper threads for the garbage of a small heap: see the runtime's supervisor. Of a request nothing stays:
- * more memory for what is new would only be more memory.
- */
+/** As the runtime's supervisor does it; but of a request nothing stays, so more room for what is new would only be more memory. */
 function command(entry: string): readonly [string, ...string[]] {
   const batch = batchScheduling()
   const node = [process.execPath, '--max-semi-space-size=2', '--no-parallel-scavenge', entry] as const
