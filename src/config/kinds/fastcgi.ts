@@ -112,7 +112,7 @@ export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
   },
 
   build(plan, scope) {
-    const client = connected(plan, scope.log)
+    const client = named(connected(plan, scope.log), scope.name)
     return plan.root === undefined ? client : siteOf({ ...partsOf(plan, plan.root, scope.log), php: client })
   },
 
@@ -153,6 +153,12 @@ function connected(plan: UpstreamPlan, log: Log): Backend {
     ...(plan.onCut !== undefined && { onCut: plan.onCut }),
     ...(plan.localRedirects !== undefined && { localRedirects: plan.localRedirects }),
   })
+}
+
+/** In the status it has the name of the application; its hosts are where other pools have their interpreter. */
+function named(client: Backend, name: string): Backend {
+  const { pools } = client
+  return Object.assign(client, { pools: () => pools?.().map((each) => ({ ...each, name })) ?? [] })
 }
 
 /** What the client does with a request whose script nobody looked up. */

@@ -70,6 +70,7 @@ export class ClientCall implements Call {
     this.drain = client.drain
     this.onCut = client.onCut
     this.localRedirects = client.localRedirects
+    client.tally.began()
     this.mayRetry = client.retries > 0 && lane.requests > 0 && stream === null && this.data === undefined
   }
 
@@ -79,7 +80,9 @@ export class ClientCall implements Call {
 
   onEnd(how: CallEnd): void {
     const { mayRetry } = this
-    if (how.error !== undefined && !how.reusable && mayRetry && isStale(how) && this.#mayRepeat(how)) {
+    const stale = how.error !== undefined && !how.reusable && mayRetry && isStale(how) && this.#mayRepeat(how)
+    this.#client.tally.ended(stale ? undefined : how.error)
+    if (stale) {
       this.retrying = true
       this.#lanes.claim()
       return

@@ -4,7 +4,7 @@
 // again. One host is the short way; with several, upstreams.ts says which. Specification: FastCGI 1.0, section 6; RFC 3875, section 4.1.
 
 import { GatewayError, backend, derive, enumerate, spool } from '../../core/index.ts'
-import type { Address, ByteStream, ByteString, Emit, GatewayRequest, GatewayResponse } from '../../core/index.ts'
+import type { Address, ByteStream, ByteString, Emit, GatewayRequest, GatewayResponse, PoolStatus } from '../../core/index.ts'
 import { ClientCall } from './client-call.ts'
 import type { Source } from './client-call.ts'
 import { dispatch } from './dispatch.ts'
@@ -23,6 +23,7 @@ import { encodeRequest } from '../params.ts'
 import { Role } from '../record.ts'
 import { checkHost, encodeCheck, isWell } from './upstream-check.ts'
 import type { HostSpec } from './upstream-names.ts'
+import { Tally } from './tally.ts'
 import { Upstreams } from './upstreams.ts'
 import type { UpstreamsOwner } from './upstreams.ts'
 
@@ -42,6 +43,7 @@ export function fastcgi(options: FastCgiOptions): FastCgiBackend {
   const made = backend((request) => client.handle(request), {
     ready: () => client.ready(),
     close: (grace) => client.close(grace ?? GRACE),
+    pools: () => [client.pool()],
   })
   Object.defineProperty(made, 'upstreams', {
     get: () => client.upstreams,
@@ -61,6 +63,7 @@ interface Only {
 }
 
 export class Client implements UpstreamsOwner {
+  readonly tally: Tally = new Tally()
   readonly hold: { readonly bytes: number; readonly time: number }
   readonly limits: FastCgiLimits
   readonly bodyLimit: number
@@ -197,6 +200,18 @@ export class Client implements UpstreamsOwner {
     return this.#set?.status() ?? []
   }
 
+  /** All hosts together. */
+  pool(): PoolStatus {
+    if (this.#only !== undefined) {
+      const { lanes, queue } = this.#only
+      return this.tally.status(lanes.peer, lanes.counts, queue.counts)
+    }
+    const hosts = this.status()
+    const open = hosts.reduce((sum, each) => sum + each.connections, 0)
+    const idle = hosts.reduce((sum, each) => sum + each.idle, 0)
+    return this.tally.status(hosts.map(({ address }) => address).join(', '), { open, idle }, this.#set!.counts)
+  }
+
   /** Whether somebody listens there. The connection is not kept: a silent one would hold a worker of php-fpm for five seconds. */
   async ready(): Promise<void> {
     if (this.#only !== undefined) {
@@ -246,8 +261,14 @@ export class Client implements UpstreamsOwner {
     if (this.#closing) throw clientClosed(only.lanes.peer)
     const lane = only.lanes.take() ?? only.queue.wait(request)
     return lane instanceof Promise
-      ? lane.then((each) => this.#send(only.lanes, each, request, stream, source, until))
+      ? lane.then((each) => this.#send(only.lanes, each, request, stream, source, until), this.#unserved)
       : this.#send(only.lanes, lane, request, stream, source, until)
+  }
+
+  /** It found no connection. */
+  readonly #unserved = (error: unknown): never => {
+    this.tally.failed(error)
+    throw error
   }
 
   #send(

@@ -1,6 +1,6 @@
 // Who waits for a connection: first come, first served, with a bound and a deadline, and one timer for all of them.
 
-import type { GatewayError, GatewayRequest } from '../../core/index.ts'
+import type { GatewayError, GatewayRequest, QueueCounts } from '../../core/index.ts'
 import { clientGone } from './failures.ts'
 
 export interface QueueOptions {
@@ -25,9 +25,16 @@ export class ConnectionQueue<T> {
   /** In the order they came; one that leaves costs the same wherever it stands. */
   readonly #waiters = new Set<Waiter<T>>()
   #sweep: NodeJS.Timeout | undefined
+  #maxWaiting = 0
+  #refused = 0
 
   constructor(options: QueueOptions) {
     this.#options = options
+  }
+
+  /** For the status, with those that were sent away. */
+  get counts(): QueueCounts & { readonly refused: number } {
+    return { waiting: this.size, maxWaiting: this.#maxWaiting, limit: this.#options.max, refused: this.#refused }
   }
 
   get size(): number {
@@ -37,10 +44,11 @@ export class ConnectionQueue<T> {
   /** Rejects with QUEUE_FULL, QUEUE_TIMEOUT, or what the request's own end was. */
   wait(request: GatewayRequest): Promise<T> {
     const { max, timeout, peer } = this.#options
-    if (this.#waiters.size >= max) return Promise.reject(this.#options.refusal('QUEUE_FULL'))
+    if (this.#waiters.size >= max) return Promise.reject(this.#refusal('QUEUE_FULL'))
     return new Promise((resolve, reject) => {
       const waiter: Waiter<T> = { since: performance.now(), resolve, reject }
       this.#waiters.add(waiter)
+      this.#maxWaiting = Math.max(this.#maxWaiting, this.#waiters.size)
       this.#sweep ??= setTimeout(this.#swept, timeout)
       // Not its signal: making one and listening to it would cost more than the rest of a wait.
       request.onFinish((outcome) => {
@@ -66,6 +74,11 @@ export class ConnectionQueue<T> {
     }
   }
 
+  #refusal(code: 'QUEUE_FULL' | 'QUEUE_TIMEOUT'): GatewayError {
+    this.#refused++
+    return this.#options.refusal(code)
+  }
+
   #remove(waiter: Waiter<T>): boolean {
     const waited = this.#waiters.delete(waiter)
     if (this.#waiters.size === 0) {
@@ -86,7 +99,7 @@ export class ConnectionQueue<T> {
         return
       }
       this.#remove(waiter)
-      waiter.reject(this.#options.refusal('QUEUE_TIMEOUT'))
+      waiter.reject(this.#refusal('QUEUE_TIMEOUT'))
     }
   }
 }

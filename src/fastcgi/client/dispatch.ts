@@ -38,6 +38,7 @@ export async function dispatch(client: Client, set: Upstreams, job: Job): Promis
       lane = await place.lane
     } catch (error) {
       host.ended('failure')
+      client.tally.failed(error)
       failure = error
       // Nobody was asked: this costs no try, but no host is connected to twice for one request.
       if (again) throw error
@@ -68,6 +69,7 @@ async function ask(
       lane = await lanes.claimed()
     } catch (error) {
       host.ended('failure')
+      client.tally.failed(error)
       return new Failure(error, true)
     }
   }

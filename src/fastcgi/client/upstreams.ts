@@ -216,6 +216,10 @@ export class Upstreams implements Hosting {
     return this.#hosts.map((host) => host.status())
   }
 
+  get counts(): ConnectionQueue<Place>['counts'] {
+    return this.#queue.counts
+  }
+
   async ready(): Promise<void> {
     await this.#found
     if (this.#hosts.length === 0) throw this.#nobody()
