@@ -42,7 +42,8 @@ export class Door {
     this.#servers.push(server)
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
-      server.listen({ fd, backlog, exclusive: true }, () => {
+      // Beside a descriptor Node reads the backlog only as an argument.
+      server.listen({ fd, exclusive: true }, backlog, () => {
         server.off('error', reject)
         server.on('error', (error) => this.house.warn(`the listening socket: ${describe(error)}`))
         resolve()

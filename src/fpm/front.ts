@@ -156,9 +156,9 @@ class FpmFront {
     // Without another user php-fpm's workers are dumpable as well.
     if (processDumpable || identity === undefined || identity.uid === 0 || chroot !== undefined) return php
     if (this.#copy === undefined) {
-      this.#copy = copyUnreadable(php.file) ?? null
+      this.#copy = copyUnreadable(php.file, identity) ?? null
       if (this.#copy === null) {
-        const why = `programs cannot be run from ${tmpdir()}; set TMPDIR to a folder from which everybody can`
+        const why = `a copy of ${php.file} that they may not read cannot be run from ${tmpdir()}`
         this.#journal.write('warning', `[pool ${name}] process.dumpable: workers can be traced by processes of their user, for ${why}`)
       } else {
         this.#removals.push(this.#keep(this.#copy.folder))

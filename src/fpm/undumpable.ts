@@ -4,10 +4,12 @@
 // that it may run and not read (execve(2), prctl(2) on PR_SET_DUMPABLE). So workers are started from such a copy; by one more program,
 // for setpriv still has root's right to read everything, and loses it in its own exec.
 
-import { chmodSync, constants, copyFileSync, mkdtempSync, rmSync, statSync, accessSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, constants, copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { findProgram } from '../process/index.ts'
+import type { Identity } from './user.ts'
 
 export interface UnreadableCopy {
   readonly file: string
@@ -16,8 +18,14 @@ export interface UnreadableCopy {
   readonly folder: string
 }
 
-/** A copy of a program that only root may read. undefined: no program can be run from the temporary folder, or not by everybody. */
-export function copyUnreadable(program: string): UnreadableCopy | undefined {
+/** Milliseconds for one that is only asked who it is. */
+const TRIAL_TIME = 5000
+
+/**
+ * A copy of php-cgi that only root may read. undefined: it cannot be run as that user, since the temporary folder is for no programs or not
+ * for everybody, or since it is a script, or finds its libraries by where it is.
+ */
+export function copyUnreadable(program: string, { uid, gid }: Identity): UnreadableCopy | undefined {
   const env = findProgram('env', { path: '/usr/bin:/bin' })
   // To env(1) a word with `=` is a variable.
   if (env === undefined || tmpdir().includes('=')) return undefined
@@ -27,20 +35,10 @@ export function copyUnreadable(program: string): UnreadableCopy | undefined {
     const file = join(folder, basename(program))
     copyFileSync(program, file, constants.COPYFILE_FICLONE)
     chmodSync(file, 0o711)
-    // A file system without programs says so here (access(2), EACCES).
-    accessSync(file, constants.X_OK)
-    if (reachable(folder)) return { file, by: [env], folder }
+    execFileSync(env, [file, '-n', '-v'], { uid, gid, cwd: '/', env: {}, stdio: 'ignore', timeout: TRIAL_TIME })
+    return { file, by: [env], folder }
   } catch {
-    // What cannot be copied is run as it is.
-  }
-  rmSync(folder, { recursive: true, force: true })
-  return undefined
-}
-
-/** Whether everybody may look for a name in this folder. */
-function reachable(folder: string): boolean {
-  for (let each = folder; ; each = dirname(each)) {
-    if ((statSync(each).mode & 0o001) === 0) return false
-    if (each === dirname(each)) return true
+    rmSync(folder, { recursive: true, force: true })
+    return undefined
   }
 }

@@ -99,7 +99,7 @@ export class Fpm implements AsyncDisposable {
 
   /** Waits for a line of the log. */
   said(text: string | RegExp, count = 1): Promise<true> {
-    const pattern = typeof text === 'string' ? new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'), 'g') : new RegExp(text, 'g')
+    const pattern = typeof text === 'string' ? new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'), 'g') : new RegExp(text, 'gm')
     let ended = false
     void this.exited.then(() => (ended = true))
     const look = async (): Promise<boolean> => {
