@@ -188,7 +188,7 @@ export const caddy = (name: string, more: Partial<Front> = {}): Front => ({
   ...more,
 })
 
-export const haproxy = (name: string, app: string, more: Partial<Front> = {}, bufsize?: number): Front => ({
+export const haproxy = (name: string, app: string, more: Partial<Front> = {}, bufsize?: number, frontend = ''): Front => ({
   name,
   hurries: true,
   start: (folder, address) =>
@@ -196,7 +196,7 @@ export const haproxy = (name: string, app: string, more: Partial<Front> = {}, bu
       folder,
       name,
       global: bufsize === undefined ? '' : `tune.bufsize ${bufsize}`,
-      frontend: 'default_backend app',
+      frontend: `${frontend}\n  default_backend app`,
       config: `fcgi-app app
   docroot /
   log-stderr global

@@ -505,7 +505,7 @@ describe.skipIf(!has('caddy'))('Caddy', () => {
 lacking('HAProxy', { 'starts the program': NO_START, Authorizer: NO_AUTHORIZER, Filter: NO_FILTER })
 describe.skipIf(!has('haproxy'))('HAProxy', () => {
   const lacks = {
-    'POST, chunked': 'it refuses a body without a length',
+    'POST, chunked': 'a body without a length has to fit into its buffer, of 16 KiB',
     '64 KB of variables': 'a request has to fit into its buffer, of 16 KiB',
   }
   const shared = 'option keep-conn\n  option mpxs-conns\n  option get-values\n  option max-reqs 100'
@@ -526,6 +526,22 @@ describe.skipIf(!has('haproxy'))('HAProxy', () => {
       try {
         const headers = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`X-Header-${i}`, 'v'.repeat(7900)]))
         expect((await ask(peer.address.port, '/variables', { headers })).body.toString()).toBe('63200')
+      } finally {
+        await peer.stop()
+      }
+    }),
+  )
+
+  // Then it has a length. A larger one it refuses itself, with 400.
+  test(
+    'POST of a length that nobody knew, which fits into its buffer',
+    matrix.proves('HAProxy', 'POST, chunked', async () => {
+      await using server = await serveFastCgi(application, { mount: '/', log: silent, listen: { port: 0 } })
+      const peer = await haproxy('haproxy-chunked', shared, {}, undefined, 'option http-buffer-request').start(folder.path, server.address)
+      try {
+        const body = pattern(10_000)
+        const got = await ask(peer.address.port, '/echo', { method: 'POST', body, chunked: true })
+        expect(got.body.toString()).toBe(`POST 10000 ${md5(body)}`)
       } finally {
         await peer.stop()
       }
