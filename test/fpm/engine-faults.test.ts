@@ -49,6 +49,31 @@ describe.skipIf(!has('php-cgi'))('viaduct fpm under faults', () => {
     expect(fpm.log).not.toContain('nobody can tell')
   })
 
+  test('so is it when the pool is started anew meanwhile', async () => {
+    await using fpm = await start('pm = static\npm.max_children = 4', 'emergency_restart_threshold = 5\nemergency_restart_interval = 1m')
+    let left = 40
+    const client = async (): Promise<void> => {
+      while (left-- > 0) await fpm.ask('crash.php')
+    }
+    await Promise.all(Array.from({ length: 8 }, client))
+    await fpm.said('initiating reload')
+    await until('an answer', async () => (await fpm.ask('ok.php')).whole)
+    expect(fpm.log).not.toContain('nobody can tell')
+  })
+
+  test("a line that a child says is that child's, or the leader's when it can be another one's: never another child's", async () => {
+    const pool = 'pm = static\npm.max_children = 2\ncatch_workers_output = yes'
+    const talk = '<?php file_put_contents("php://stderr", "here is " . getmypid() . "\\n"); usleep((int) ($_GET["ms"] ?? 0) * 1000);'
+    await using fpm = await Fpm.start('viaduct', { pool, scripts: { ...SCRIPTS, 'talk.php': talk } })
+    await fpm.ask('talk.php', 'ms=50')
+    await fpm.said(/child (\d+) said into stderr: "here is \1"/)
+    await Promise.all(Array.from({ length: 12 }, (_, i) => fpm.ask('talk.php', `ms=${i * 3}`)))
+    await fpm.said('here is', 13)
+    const leader = String(leaderOf(fpm.pid))
+    for (const [, named, speaker] of fpm.log.matchAll(/child (\d+) said into stderr: "here is (\d+)"/g))
+      expect([leader, speaker]).toContain(named)
+  })
+
   test('an idle worker that is killed is replaced, and no request is lost', async () => {
     await using fpm = await start('pm = static\npm.max_children = 2')
     const victim = (await fpm.status()).processes[1]?.pid
