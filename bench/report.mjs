@@ -1,7 +1,7 @@
 // Figures as text: medians, ratios of rounds, and tables.
 
 /** The middle value; the mean of the two middle ones of an even number. */
-function median(values) {
+export function median(values) {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
@@ -28,7 +28,7 @@ export function summarize(rounds, first) {
 }
 
 /** Columns as wide as their widest cell: the first to the left, the others to the right. */
-function table(rows) {
+export function table(rows) {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
   const line = (row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ')
   return [line(rows[0]), widths.map((width) => '-'.repeat(width)).join('  '), ...rows.slice(1).map(line)].join('\n')
