@@ -1,11 +1,11 @@
 // php-fpm and `viaduct fpm` behind the same nginx, with the same configuration: throughput of two pages, and the memory of eight workers.
 //
-// usage: node bench/fpm.mjs [--rounds 6] [--seconds 2] [--connections 32] [--workers 4] [--keep] [--only throughput|memory]
+// usage: node bench/fpm.mjs [--rounds 6] [--seconds 2] [--connections 32] [--workers 4] [--keep] [--log] [--only throughput|memory]
 //                           [--dist ../dist] [--beside another/dist]
 //
 // Rounds alternate; ratios to php-fpm are medians of those of each round. `--keep` has nginx keep its connections, which pins php-fpm's
-// workers. Beside each rate: microseconds of processor time a request, of the manager and of the interpreters. `--beside` takes another
-// build into the same rounds: on a busy machine only those microseconds can be compared.
+// workers; `--log` has both write an access log. Beside each rate: microseconds of processor time a request, of the manager and of the
+// interpreters. `--beside` takes another build into the same rounds: on a busy machine only those microseconds can be compared.
 // Memory is the proportional set size of everything that belongs to each, after a script of 200 classes has warmed all workers; and of
 // each Node process what is its own, because what it shares depends on how many others run.
 
@@ -24,6 +24,7 @@ const { values } = parseArgs({
     connections: { type: 'string', default: '32' },
     workers: { type: 'string', default: '4' },
     keep: { type: 'boolean', default: false },
+    log: { type: 'boolean', default: false },
     only: { type: 'string' },
     dist: { type: 'string', default: fileURLToPath(new URL('../dist', import.meta.url)) },
     beside: { type: 'string' },
@@ -64,6 +65,7 @@ listen = ${path}
 listen.backlog = 4096
 ${root ? 'user = www-data\ngroup = www-data\nlisten.mode = 0666\n' : ''}pm = static
 pm.max_children = ${workers}
+${values.log ? `access.log = ${join(temporary.path, `${name}-${workers}.access`)}` : ''}
 `,
   )
   const words = ['-F', '-y', config]

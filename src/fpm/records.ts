@@ -17,6 +17,8 @@ export class Records {
   readonly #journal: Journal
   readonly #format: ((record: AccessRecord) => AccessLine) | undefined
   readonly #files = new Map<string, number>()
+  /** Lines of the access log that are written together, in the same turn of the event loop. */
+  #lines = ''
 
   /** @param main for its level, by which times are written. */
   constructor(config: PoolConfig, main: Pick<MainLog, 'level'>, journal: Journal) {
@@ -34,7 +36,15 @@ export class Records {
     if (isSuppressed(this.#config.accessSuppressPath, record)) return
     const { line, cut } = format(record)
     if (cut) this.#journal.write('notice', 'the log buffer is full. The access log request has been truncated.', 'fpm_log_write')
-    if (line !== '') this.#write(this.#config.accessLog!, Buffer.from(`${line}\n`, 'latin1'))
+    if (line === '') return
+    if (this.#lines === '') setImmediate(this.#writeLines)
+    this.#lines += `${line}\n`
+  }
+
+  readonly #writeLines = (): void => {
+    const lines = this.#lines
+    this.#lines = ''
+    if (lines !== '') this.#write(this.#config.accessLog!, Buffer.from(lines, 'latin1'))
   }
 
   slow(pid: number, exchange: Exchange): void {
@@ -56,6 +66,7 @@ export class Records {
 
   /** After logrotate has moved them (SIGUSR1). */
   reopen(): void {
+    this.#writeLines()
     for (const [path, fd] of this.#files) {
       const again = openSync(path, 'a', 0o600)
       closeSync(fd)
@@ -66,6 +77,7 @@ export class Records {
   }
 
   close(): void {
+    this.#writeLines()
     for (const fd of this.#files.values()) closeSync(fd)
     this.#files.clear()
   }

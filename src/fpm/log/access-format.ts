@@ -20,6 +20,17 @@ interface Code {
 const plain = (value: (record: AccessRecord) => string): Code => ({ modifiers: 'none', complaint: '', value })
 const or = (text: string): string => (text === '' ? '-' : text)
 
+// Most lines of a busy server are of the second of the line before.
+let known = { format: '', second: -1, text: '' }
+
+function clock(format: string, time: number): string {
+  const second = Math.floor(time / 1000)
+  if (known.second !== second || known.format !== format) {
+    known = { format, second, text: strftime(format === '' ? CLF_TIME : format, second * 1000) }
+  }
+  return known.text
+}
+
 const CODES: Readonly<Record<string, Code>> = {
   '%': plain(() => '%'),
   C: {
@@ -65,8 +76,8 @@ const CODES: Readonly<Record<string, Code>> = {
   r: plain(({ uri }) => uri),
   R: plain(({ remote }) => remote ?? '-'),
   s: plain(({ status }) => String(status)),
-  t: { modifiers: 'time', complaint: '', value: ({ acceptedAt }, format) => strftime(format === '' ? CLF_TIME : format, acceptedAt) },
-  T: { modifiers: 'time', complaint: '', value: ({ endedAt }, format) => strftime(format === '' ? CLF_TIME : format, endedAt) },
+  t: { modifiers: 'time', complaint: '', value: ({ acceptedAt }, format) => clock(format, acceptedAt) },
+  T: { modifiers: 'time', complaint: '', value: ({ endedAt }, format) => clock(format, endedAt) },
   u: plain(({ user }) => user),
 }
 
@@ -80,7 +91,9 @@ function parse(format: string): readonly Part[] | { readonly fault: string } {
   const parts: Part[] = []
   for (let i = 0; i < format.length; i++) {
     if (format[i] !== '%') {
-      parts.push(format[i]!)
+      const before = parts.at(-1)
+      if (typeof before === 'string') parts[parts.length - 1] = before + format[i]!
+      else parts.push(format[i]!)
       continue
     }
     i++
