@@ -34,6 +34,19 @@ describe('a name', () => {
   })
 })
 
+test.each([
+  'HTTP_AUTHORIZATION',
+  'HTTP_APIKEY',
+  'HTTP_X_APIKEY',
+  'MYSQL_PASSWD',
+  'HTTP_X_API_KEY',
+  'APP_SECRET',
+  'Set-Cookie',
+  'X-Csrf-Token',
+])('%s is a secret, unless told otherwise', (name) => {
+  expect(new NameMask(DEFAULT_MASK).has(name)).toBe(true)
+})
+
 describe('variables', () => {
   const secret = 'a=1; session=0123456789'
   const long = 'x'.repeat(300)

@@ -19,9 +19,11 @@ export const DEFAULT_MASK: readonly string[] = [
   'PHP_AUTH_PW',
   'PHP_AUTH_DIGEST',
   '*PASSWORD*',
+  '*PASSWD*',
   '*SECRET*',
   '*TOKEN*',
   '*API_KEY*',
+  '*APIKEY*',
 ]
 
 const STAR = 0x2a
