@@ -1,13 +1,13 @@
 // PHP without a PHP: requests, what goes wrong in an interpreter, and what a script must not reach.
 
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { derive, lint } from '../../src/core/index.ts'
 import { embeddedPhp } from '../../src/embedded/index.ts'
-import { serveMemory } from '../../src/testing/index.ts'
+import { makeRequest, serveMemory } from '../../src/testing/index.ts'
 import { until } from '../processes.ts'
 import type { Backend } from '../../src/core/index.ts'
 import type { MemoryServer } from '../../src/testing/index.ts'
@@ -223,6 +223,36 @@ describe('when it goes wrong', () => {
     30_000,
   )
 })
+
+test('an interpreter that breaks again and again is replaced ever later, and the others are asked meanwhile', async () => {
+  put('crash.php', '<?php class A { function __toString() { return (string) $this; } } echo new A;')
+  put('well.php', '<?php echo "well";')
+  const told: string[] = []
+  const pool = embeddedPhp({ root, workers: 1, log: { ...log, error: (_, message) => void told.push(message) }, limits: { queue: 2 } })
+  await pool.ready()
+  const memory = serveMemory(pool)
+  const answers: number[] = []
+  for (let i = 0; i < 4; i++) answers.push((await memory.request({ target: '/crash.php' })).status)
+  // While none is there, some wait, and the rest hear of it.
+  const rest = await Promise.all(Array.from({ length: 4 }, () => memory.request({ target: '/well.php' })))
+  expect(answers).toEqual([502, 502, 502, 502])
+  expect(rest.map(({ status }) => status).sort()).toEqual([200, 200, 503, 503])
+  expect(told.map((line) => /starting another one in (\d+) ms/.exec(line)?.[1])).toEqual(['0', '250', '500', '1000'])
+  await pool.close(0)
+}, 30_000)
+
+test('an interpreter that cannot be made says why, and leaves nothing', async () => {
+  put('x.php', '')
+  const temporary = join(folder, 'temporary')
+  mkdirSync(temporary)
+  vi.stubEnv('TMPDIR', temporary)
+  const pool = embeddedPhp({ root, workers: 2, log, limits: { memory: 1024 ** 2 } })
+  await expect(pool.ready()).rejects.toThrow(/embedded: "php": PHP did not start: /)
+  await expect(async () => pool(makeRequest({ target: '/x.php' }))).rejects.toMatchObject({ code: 'CLOSED', status: 503 })
+  await pool.close(0)
+  await until(() => readdirSync(temporary).filter((name) => name.startsWith('viaduct-embedded-')).length === 0)
+  vi.unstubAllEnvs()
+}, 30_000)
 
 describe('a script', () => {
   test('is run only where it is one, and only in the folder', async () => {
