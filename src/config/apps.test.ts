@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { has } from '../../test/peers.ts'
 import { mount } from '../core/index.ts'
 import { serveMemory } from '../testing/index.ts'
+import { findPython } from '../wsgi/index.ts'
 import { buildSite, describeFolder, explainRequest, loadConfig } from './index.ts'
 import type { Backend } from '../core/index.ts'
 import type { DescribeOptions, PlanEntry, SitePlan } from './index.ts'
@@ -61,6 +62,7 @@ const APP = `def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return ["|".join([environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["QUERY_STRING"]]).encode() + environ["wsgi.input"].read()]
 `
+const row = (plan: SitePlan): PlanEntry | undefined => plan.entries.find((entry) => entry.path === '/at/')
 const NODE = 'export default (request) => ({ status: 200, headers: [], body: `${request.scriptName}|${request.pathInfo}` })\n'
 
 describe('an application is', () => {
@@ -237,6 +239,16 @@ describe('a folder with JavaScript in it', () => {
     const site = await build()
     expect(await ask(site, '/at/lib.mjs')).toEqual([200, '/at|/lib.mjs'])
     expect((await ask(site, '/at'))[0]).toBe(301)
+  })
+
+  test.skipIf(!has('python3'))('tells of a virtual environment whose Python is gone', async () => {
+    put('at/app.py', APP)
+    mkdirSync(join(folder, 'at/.venv/bin'), { recursive: true })
+    symlinkSync('/nonexistent/python3', join(folder, 'at/.venv/bin/python'))
+    put('at/.venv/pyvenv.cfg')
+    expect(row(await describeFolder(folder))).toMatchObject({ interpreter: 'python3', note: '(not of .venv, whose bin/python is gone)' })
+    const python = findPython(folder)
+    expect(row(await describeFolder(folder, { wsgi: { python, version: '3.11.2' } }))).not.toHaveProperty('note')
   })
 
   test('tells of an app.js that was meant to be one, and of none that is for browsers', async () => {

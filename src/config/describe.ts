@@ -171,7 +171,9 @@ function describeApps(
     } else {
       const { file, python, version, venv } = app.wsgi
       const found =
-        settings.python === undefined ? { python, version, venv } : { python: settings.python, version: settings.version, venv: undefined }
+        settings.python === undefined
+          ? { python, version, venv }
+          : { python: settings.python, version: settings.version, venv: undefined, named: true }
       const place = { app: file, folder: fromByteString(root.path + app.folder) || '/', root: fromByteString(root.path) || '/', ...found }
       // What is wrong with the settings is told once, where they are, and not for each of the applications.
       const plan = describePool(settings, place, path, () => {})

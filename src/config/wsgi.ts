@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { backend, enumerate } from '../core/index.ts'
 import { findProgram } from '../process/index.ts'
 import { embeddedWsgi } from '../embedded/index.ts'
-import { findPython, pythonVersion, wsgiPool } from '../wsgi/index.ts'
+import { brokenVenv, findPython, pythonVersion, wsgiPool } from '../wsgi/index.ts'
 import { chooseInterpreter, interpreterMembers } from './embedded.ts'
 import { missing } from './interpreter.ts'
 import { mending, startOf } from './mending.ts'
@@ -127,6 +127,8 @@ export interface WsgiPlace {
   readonly python: string | undefined
   readonly version: string | undefined
   readonly venv: string | undefined
+  /** The settings say which Python, so one in the folder does not matter. */
+  readonly named?: boolean
 }
 
 /** The interpreter that the settings name, or that of the folder; mistakes are told. */
@@ -134,14 +136,14 @@ export async function choosePython(
   settings: WsgiSettings,
   folder: string,
   scope: DescribeScope,
-): Promise<Pick<WsgiPlace, 'python' | 'version' | 'venv'>> {
+): Promise<Pick<WsgiPlace, 'python' | 'version' | 'venv' | 'named'>> {
   const { python: named, venv: given } = settings
   if (named !== undefined && given !== undefined) scope.problem('', 'one of "python" and "venv"', 'both')
   const venv = given === undefined ? undefined : scope.folder('venv', given)
   const asked = venv === undefined ? named : join(venv, 'bin', 'python')
   const found = asked === undefined ? findPython(folder, scope.path) : findProgram(asked, { path: scope.path, cwd: scope.resolve('.') })
   const version = found?.includes('/') === true ? await pythonVersion(found) : undefined
-  if (version !== undefined) return { python: found, version, venv: venv ?? venvOf(found!, folder) }
+  if (version !== undefined) return { python: found, version, venv: venv ?? venvOf(found!, folder), named: asked !== undefined }
   if (venv !== undefined) scope.problem('venv', 'a virtual environment', `${venv}, which has no bin/python that runs`)
   else if (named !== undefined) scope.problem('python', 'a Python 3: a path, or a name on PATH', named)
   return { python: undefined, version: undefined, venv: undefined }
@@ -175,12 +177,14 @@ export function describePool(settings: WsgiSettings, place: WsgiPlace, path: str
 }
 
 /** `file`: how the application is called where it is mounted. */
-export function wsgiEntry(path: string, file: string, plan: WsgiPlan, { version, venv }: WsgiPlace): PlanEntry {
+export function wsgiEntry(path: string, file: string, plan: WsgiPlan, { folder, version, venv, named }: WsgiPlace): PlanEntry {
   const entry = { path, kind: 'wsgi', file }
   if ('missing' in plan) return { ...entry, missing: plan.missing }
   if ('embedded' in plan) return { ...entry, interpreter: 'python', version: plan.embedded, note: 'embedded', workers: plan.workers }
   const interpreter = venv === undefined ? 'python3' : `python of ${venv.slice(venv.lastIndexOf('/') + 1)}`
-  return { ...entry, interpreter, ...(version !== undefined && { version }), ...countWorkers(plan.workers) }
+  const broken = named === true ? undefined : brokenVenv(folder)
+  const note = broken !== undefined && { note: `(not of ${broken}, whose bin/python is gone)` }
+  return { ...entry, interpreter, ...(version !== undefined && { version }), ...note, ...countWorkers(plan.workers) }
 }
 
 /** The pool; where there is no Python, a page that says so. An application that cannot be loaded is answered with 500 until it can. */

@@ -32,6 +32,12 @@ function findVenv(folder: string): string | undefined {
   return undefined
 }
 
+/** The name of one in this folder that cannot be used, for its interpreter has gone: after an upgrade of the system, or a move to another machine. */
+export function brokenVenv(folder: string): string | undefined {
+  if (findVenv(folder) !== undefined) return undefined
+  return ['venv', '.venv'].find((name) => existsSync(join(folder, name, 'pyvenv.cfg')))
+}
+
 /** The interpreter of a virtual environment in this folder, else `python3` on PATH, else that name. */
 export function findPython(folder: string, path: string = process.env['PATH'] ?? ''): string {
   const venv = findVenv(folder)
