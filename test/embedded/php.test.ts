@@ -36,7 +36,7 @@ beforeAll(async () => {
     workers: 2,
     ini: { 'session.use_strict_mode': '1', precision: '9' },
     env: { SETTING: 'ü & "x"' },
-    limits: { silence: 1000, memory: 256 * 1024 ** 2 },
+    limits: { silence: 3000, memory: 256 * 1024 ** 2 },
   })
   readOnly = embeddedPhp({ root, log, workers: 1, files: 'read-only' })
   await Promise.all([php.ready(), readOnly.ready()])

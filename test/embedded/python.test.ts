@@ -101,7 +101,7 @@ beforeAll(async () => {
     log,
     workers: 1,
     env: { SETTING: 'ü' },
-    limits: { silence: 1500, memory: 256 * 1024 ** 2 },
+    limits: { silence: 5000, memory: 256 * 1024 ** 2 },
   })
   await pool.ready()
   server = serveMemory(lint(pool))
