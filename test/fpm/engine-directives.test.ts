@@ -6,7 +6,7 @@ import { readFileSync, readlinkSync, statSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { ARRAYS, GLOBAL, POOL } from '../../src/fpm/config/directives.ts'
 import { until } from '../cli/program.ts'
-import { has } from '../peers.ts'
+import { has, which } from '../peers.ts'
 import { Fpm, REAL, ask, descendants, isRoot, variables, workersOf } from './engine.ts'
 import type { Kind } from './engine.ts'
 
@@ -61,7 +61,7 @@ const niceOf = (pid: number): string | undefined => readFileSync(`/proc/${pid}/s
 
 /** In the column of what was sent. */
 const queueLimit = (fpm: Fpm): string | undefined =>
-  has('ss') ? execFileSync('ss', ['-lxnH', 'src', fpm.socket], { encoding: 'utf8' }).trim().split(/\s+/)[3] : 'unknown'
+  has('ss') ? execFileSync(which('ss')!, ['-lxnH', 'src', fpm.socket], { encoding: 'utf8' }).trim().split(/\s+/)[3] : 'unknown'
 
 const ROWS: Row[] = [
   { of: ['rlimit_core', 'clear_env', 'env'], pool: 'rlimit_core = 4096\nenv[ONE] = 1', env: { SEEN: 'yes' }, see: facts },

@@ -3,10 +3,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { Clients, ask as get, until } from '../cli/program.ts'
+import { Clients, alive, ask as get, until } from '../cli/program.ts'
 import { startApache, startCaddy, startLighttpd, startNginx } from '../interop/peers/index.ts'
 import { has } from '../peers.ts'
-import { Fpm, leaderOf } from './engine.ts'
+import { Fpm, descendants, leaderOf } from './engine.ts'
 
 const SCRIPTS = {
   'hello.php': '<?php header("X-Powered-By: viaduct"); echo "hello ", $_GET["x"] ?? "";',
@@ -130,4 +130,33 @@ describe.skipIf(!has('php-cgi'))('behind a web server', () => {
       await web.stop()
     }
   })
+
+  test.skipIf(!has('nginx'))(
+    'the manager is killed under load: nobody is left, and another one takes over on the same socket',
+    async () => {
+      await using fpm = await Fpm.start('viaduct', { pool: POOL, scripts: SCRIPTS })
+      const web = await servers[1]!.start(fpm)
+      const clients = new Clients(`http://127.0.0.1:${web.address.port}`, '/hello.php', { kept: 4, fresh: 2 })
+      const more = async (): Promise<void> => {
+        const from = clients.answered
+        await until('more answers', () => clients.answered > from + 50)
+      }
+      try {
+        await more()
+        expect(clients.failures).toEqual([])
+        const family = descendants(fpm.pid)
+        process.kill(fpm.pid, 'SIGKILL')
+        await until('nobody is left', () => !family.some(alive))
+        await using again = await Fpm.start('viaduct', { pool: `${POOL}\nlisten = ${fpm.socket}` })
+        await more()
+        const failed = clients.failures.length
+        await more()
+        expect(clients.failures.length).toBe(failed)
+        expect(again.log).not.toContain('ERROR')
+      } finally {
+        await clients.stop()
+        await web.stop()
+      }
+    },
+  )
 })
