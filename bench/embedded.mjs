@@ -1,6 +1,7 @@
 // Embedded interpreters beside native ones: how long from the command to the first page, and pages a second.
 //
-//   npm run build && node bench/embedded.mjs [--rounds 3] [--seconds 2] [--connections 8] [--workers 2] [--starts 3] [--only php,page,python]
+//   npm run build && node bench/embedded.mjs [--rounds 3] [--seconds 2] [--warm 3] [--connections 8] [--workers 2] [--starts 3]
+//       [--only php,page,python]
 //
 // Takes less than two minutes on a quiet machine; the table at the end is the whole of it.
 //
