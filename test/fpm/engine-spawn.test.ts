@@ -29,8 +29,9 @@ function run(kind: Kind, words: readonly string[]): Promise<Run> {
   })
 }
 
+/** A program that leads a session, with its children: php-cgi's outlive their parent. */
 const end = async (pid: number): Promise<void> => {
-  if (alive(pid)) process.kill(pid, 'SIGKILL')
+  if (alive(pid)) process.kill(-pid, 'SIGKILL')
   await until('it is gone', () => !alive(pid))
 }
 
