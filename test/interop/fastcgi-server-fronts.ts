@@ -128,6 +128,8 @@ const lighttpdApp = (address: Address | undefined): string =>
 export const lighttpd = (name: string, stream: number, lacks: NonNullable<Front['lacks']> = {}, more: Partial<Front> = {}): Front => ({
   name,
   lacks,
+  // Where END_REQUEST came in another read than the last byte.
+  hurries: true,
   start: (folder, address) =>
     startLighttpd({
       folder,
