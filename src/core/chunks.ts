@@ -2,20 +2,17 @@
 
 import { Channel } from './channel.ts'
 import { GatewayError } from './errors.ts'
+import { Joiner } from './joiner.ts'
 import { release } from './release.ts'
 import type { Spooled } from './spool.ts'
 import type { ByteStream } from './types.ts'
 
-// A client that sends single bytes makes a chunk of each, which may hold a whole read buffer: those are copied together.
-const SMALL = 2048
-const FREE = 8
 /** Announced bodies from here are copied into blocks that are used again: keeping what the parser gives would be garbage of 64 KiB each time. */
 export const LARGE = 65_536
 /** Blocks that are kept for the next body: 16 MiB. */
 const KEPT = 256
 
 const BLOCK = 65_536
-const SMALL_BLOCK = 16_384
 const blocks: Uint8Array[] = []
 
 /** The chunks of a body, so that their memory is near their length. */
@@ -24,6 +21,7 @@ export class ChunkList {
   /** All of them are blocks, or the beginning of one. */
   readonly #copies: boolean
   readonly #exclusive: boolean
+  readonly #joiner = new Joiner()
   #block: Uint8Array | undefined
   #filled = 0
 
@@ -34,21 +32,8 @@ export class ChunkList {
   }
 
   add(chunk: Uint8Array): void {
-    const { list } = this
     if (this.#copies) this.#copy(chunk)
-    else if (chunk.length >= SMALL || list.length < FREE) {
-      list.push(chunk)
-      this.#block = undefined
-    } else {
-      if (this.#block === undefined || this.#filled + chunk.length > SMALL_BLOCK) {
-        this.#block = new Uint8Array(SMALL_BLOCK)
-        this.#filled = 0
-        list.push(this.#block)
-      }
-      this.#block.set(chunk, this.#filled)
-      this.#filled += chunk.length
-      list[list.length - 1] = this.#block.subarray(0, this.#filled)
-    }
+    else this.#joiner.add(this.list, chunk)
   }
 
   #copy(chunk: Uint8Array): void {
