@@ -59,6 +59,8 @@ class Telling {
   readonly #url: URL
   /** The port that the URL says or means; undefined for a path alone. */
   readonly #port: number | undefined
+  /** The port that the URL says. */
+  readonly #written: number | undefined
   readonly #target: string
   readonly #steps: Step[] = []
 
@@ -69,6 +71,7 @@ class Telling {
     this.#url = new URL(absolute ? asked.url : `http://localhost${asked.url.startsWith('/') ? '' : '/'}${asked.url}`)
     const usual = this.#url.protocol === 'https:' ? 443 : 80
     this.#port = absolute ? Number(this.#url.port === '' ? usual : this.#url.port) : undefined
+    this.#written = absolute ? portIn(asked.url) : undefined
     // As it was written: URL resolves dots and encodes, and what a client sends is what is asked about.
     const written = absolute ? asked.url.replace(/^https?:\/\/[^/?#]*/i, '') : asked.url
     const path = written.replace(/#.*$/, '')
@@ -96,7 +99,7 @@ class Telling {
     return { method, target: fromByteString(this.#target), steps: this.#steps, answer, ...(application !== undefined && { application }) }
   }
 
-  /** The one with the port of the URL, else the first of its scheme that does not redirect, else the first. */
+  /** The one with the port of the URL, else the first of its scheme that does not redirect, else the first: what `--listen` opens instead is not known here. */
   #listener(): ListenerPlan {
     const { listeners } = this.#plan
     const secure = this.#url.protocol === 'https:'
@@ -108,7 +111,8 @@ class Telling {
     const listener = listeners[index]!
     const { listen, protocol, tls } = listener
     const first = this.#port !== undefined && like > 0 ? `the first one of ${secure ? 'https' : 'http'}` : 'the first one'
-    const why = found === -1 ? `${first}, for none has the port of the URL` : 'it has the port of the URL'
+    const none = this.#written === undefined ? 'for none has the port of the URL' : `as if it had port ${this.#written}, which none has`
+    const why = found === -1 ? `${first}, ${none}` : 'it has the port of the URL'
     this.#step(`listeners[${index}]`, true, `${describeListen(listen)}, ${tls === undefined ? protocol : 'https'}: ${why}`)
     return listener
   }
@@ -139,7 +143,9 @@ class Telling {
     const { method = 'GET', headers = [], from = '127.0.0.1' } = this.#asked
     const { listen } = listener
     const unix = 'path' in listen
-    const local = unix ? { address: '', port: 0 } : { address: listen.host === '*' ? '127.0.0.1' : listen.host, port: listen.port }
+    const local = unix
+      ? { address: '', port: 0 }
+      : { address: listen.host === '*' ? '127.0.0.1' : listen.host, port: this.#written ?? listen.port }
     const own = headers.map(toByteString)
     const list = getHeader(own, 'host') === undefined ? ['Host', this.#url.host, ...own] : own
     return makeRequest({
@@ -211,6 +217,12 @@ class Telling {
     const { kind, plan } = this.#plan.applications[name]!
     return this.#answered(await kindNamed(kind)!.explain(plan, request), { name, kind })
   }
+}
+
+/** URL leaves out the usual one of a scheme, also where it is written. */
+function portIn(url: string): number | undefined {
+  const port = /^https?:\/\/[^/?#]*:(\d+)(?=[/?#]|$)/i.exec(url)?.[1]
+  return port === undefined ? undefined : Number(port)
 }
 
 function status(code: number, why: string): Explained {

@@ -326,6 +326,22 @@ describe('explain', () => {
     expect(told.get('QUERY_STRING')).toBe('id=7')
   })
 
+  test.each([
+    ['http://localhost:9090/blog/7', '9090', 'localhost:9090', 'it has the port of the URL'],
+    ['http://localhost:9999/blog/7', '9999', 'localhost:9999', 'the first one, as if it had port 9999, which none has'],
+    ['http://user@localhost:80/blog/7', '80', 'localhost', 'the first one, as if it had port 80, which none has'],
+    ['http://[::1]:9999/blog/7', '9999', '[::1]:9999', 'the first one, as if it had port 9999, which none has'],
+    // What is in front of the listener is not known: the port is its own.
+    ['http://localhost/blog/7?at=a:1', '8080', 'localhost', 'the first one, for none has the port of the URL'],
+    ['/blog/7', '8080', 'localhost', 'the first one, for none has the port of the URL'],
+  ])('of %s the port is %s', async (url, port, host, why) => {
+    put('site/show.cgi', '#!/bin/sh\n', 0o755)
+    const { steps, answer } = await explained(config, url)
+    expect(steps[0]!.why).toContain(`http: ${why}`)
+    expect(answer.variables).toContainEqual(['SERVER_PORT', port])
+    expect(answer.variables).toContainEqual(['HTTP_HOST', host])
+  })
+
   test('says which listener, site and route it was, and which not', async () => {
     expect((await explained(config, 'http://localhost:9090/gone')).steps).toEqual([
       { at: 'listeners[1]', taken: true, why: '*:9090, http: it has the port of the URL' },

@@ -90,7 +90,7 @@ describe('a listener that leads to https', () => {
     expect(await told('https://one.example/')).toEqual(['listeners[1]', `127.0.0.1:443, https: ${here}`, 'status 200'])
     expect(await told('https://one.example:444/')).toEqual([
       'listeners[1]',
-      '127.0.0.1:443, https: the first one of https, for none has the port of the URL',
+      '127.0.0.1:443, https: the first one of https, as if it had port 444, which none has',
       'status 200',
     ])
     expect((await told('/'))[0]).toBe('listeners[1]')
