@@ -136,7 +136,12 @@ function asJson({ file, config, plan }: Loaded, { missing, warnings, user }: Fou
   return {
     ok: missing.length === 0,
     file: nameOf(file, config),
-    problems: missing.map(({ path, missing: lack }) => ({ at: path, message: `${lack!.what} is missing`, command: lack!.command })),
+    problems: missing.map(({ path, missing: lack }) => ({
+      at: path,
+      message: `${lack!.what} is missing`,
+      why: lack!.why,
+      command: lack!.command,
+    })),
     warnings,
     user,
     listeners: plan.listeners.map(({ listen, protocol, tls, redirect }) => ({

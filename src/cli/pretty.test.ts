@@ -77,7 +77,10 @@ describe('the table', () => {
 
   test('names what is missing, and once what would bring it', () => {
     expect(table([missing], plain)).toBe('  *.php   PHP   php-cgi is missing')
-    expect(remedies([missing, missing], plain)).toBe('To get what is missing\n  php-cgi:  apt install php-cgi')
+    const odd = { ...missing, missing: { what: 'frob', why: 'there is no frob on PATH (/bin); the first line of /x asks for it' } }
+    expect(remedies([missing, odd, missing, odd], plain)).toBe(
+      'To get what is missing\n  php-cgi:  apt install php-cgi\n  frob:  there is no frob on PATH (/bin); the first line of /x asks for it',
+    )
   })
 
   test('stands above the links', () => {

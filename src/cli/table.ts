@@ -46,11 +46,15 @@ function lastCell({ interpreter, workers, upTo, missing, note }: PlanEntry): str
   return `${upTo === true ? 'up to ' : ''}${workers} worker${workers === 1 ? '' : 's'}`
 }
 
-/** The command that would bring each missing thing, each once. */
+/** The command that would bring each missing thing, or where it was looked for; each once. */
 export function remedies(entries: readonly PlanEntry[], c: Colours): string {
   const seen = new Map<string, string | undefined>()
-  for (const { missing } of entries) if (missing !== undefined) seen.set(missing.what, missing.command)
-  const lines = [...seen].filter(([, command]) => command !== undefined).map(([what, command]) => `  ${what}:  ${c.bold(command!)}`)
+  for (const { missing } of entries) {
+    if (missing === undefined || seen.get(missing.what) !== undefined) continue
+    seen.set(missing.what, missing.command === undefined ? missing.why : c.bold(missing.command))
+  }
+  const known = [...seen].filter(([, how]) => how !== undefined)
+  const lines = known.map(([what, how]) => `  ${what}:  ${how}`)
   return lines.length === 0 ? '' : `${c.yellow('To get what is missing')}\n${lines.join('\n')}`
 }
 

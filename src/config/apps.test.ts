@@ -146,7 +146,11 @@ describe('an application is', () => {
       path: '/at/',
       kind: 'wsgi',
       file: 'wsgi.py',
-      missing: { what: 'python3', command: 'apt-get install python3' },
+      missing: {
+        what: 'python3',
+        command: 'apt-get install python3',
+        why: `there is no python3 on PATH (${join(folder, 'bin')})`,
+      },
     } satisfies PlanEntry)
   })
 })
@@ -226,7 +230,7 @@ test('a page explains itself where Python is missing', async () => {
   put('shop/app.py', APP)
   const [status, body] = await ask(await build({ path: '/nonexistent', ...NATIVE }), '/shop/x')
   expect([status, body.includes('<h1>python3 is not installed here</h1>'), body.includes('<code>/shop/x</code>')]).toEqual([
-    200,
+    500,
     true,
     true,
   ])
@@ -341,7 +345,7 @@ describe('a folder with FastCGI programs', () => {
     put('b.fcgi', '#!/usr/bin/env no-such-interpreter\n', 0o755)
     put('c.fcgi', '#!/bin/sh\n')
     const site = await build()
-    expect(await ask(site, '/b.fcgi/x')).toEqual([200, expect.stringContaining('no-such-interpreter is not installed here') as string])
+    expect(await ask(site, '/b.fcgi/x')).toEqual([500, expect.stringContaining('no-such-interpreter is not installed here') as string])
     expect((await ask(site, '/c.fcgi'))[0]).toBe(403)
   })
 })

@@ -56,7 +56,7 @@ describe('the plan of a folder', () => {
     put('x.php')
     program('apt-get')
     const { entries, settings } = await plan({ php: { interpreter: 'native' } })
-    const lack = { what: 'php-cgi', command: 'apt-get install php-cgi' }
+    const lack = { what: 'php-cgi', command: 'apt-get install php-cgi', why: `there is no php-cgi on PATH (${bin})` }
     expect(entries[1]).toEqual({ path: '*.php', kind: 'php', missing: lack })
     expect(settings.php).toEqual({ missing: lack })
   })
@@ -96,7 +96,12 @@ describe('the plan of a folder', () => {
         { path: '/cgi-bin/', kind: 'cgi', interpreter: 'frob, programs, sh' },
         { path: '/sub/cgi-bin/', kind: 'cgi', interpreter: 'sh' },
         { path: '*.cgi', kind: 'cgi', interpreter: 'sh' },
-        { path: '/cgi-bin/d', kind: 'cgi', interpreter: 'nothere', missing: { what: 'nothere', command: 'apt-get install nothere' } },
+        {
+          path: '/cgi-bin/d',
+          kind: 'cgi',
+          interpreter: 'nothere',
+          missing: { what: 'nothere', why: `there is no nothere on PATH (${bin}); the first line of ${root}/cgi-bin/d asks for it` },
+        },
         {
           path: `/cgi-bin/it's.sh`,
           kind: 'cgi',
@@ -166,10 +171,35 @@ test('a program that cannot be read asks for nothing that is known', async () =>
   expect(await interpreterOf(join(root, 'nothing'), bin)).toBeUndefined()
 })
 
-test('a command is only told where a package manager is known, and never made of odd names', () => {
-  program('pacman')
-  expect(missing('node', bin)).toEqual({ what: 'node', command: expect.stringMatching(/ nodejs$/) as string })
-  expect(missing('x; rm -rf /', bin)).toEqual({ what: 'x; rm -rf /' })
+describe('of a program that is not there', () => {
+  const there = (name: string): string => `there is no ${name} that can be run`
+  test.each<[string, string, string | undefined, string]>([
+    ['node', 'node', 'nodejs|node', 'there is no node on PATH (BIN)'],
+    ['php-cgi', 'php-cgi', 'php.*', 'there is no php-cgi on PATH (BIN)'],
+    // Nobody knows a package of that name, and what somebody else called so would be installed.
+    ['frobnicate', 'frobnicate', undefined, 'there is no frobnicate on PATH (BIN)'],
+    ['constructor', 'constructor', undefined, 'there is no constructor on PATH (BIN)'],
+    ['x; rm -rf /', 'x; rm -rf /', undefined, there('x; rm -rf /')],
+    ['/usr/bin/ruby-of-nobody', 'ruby-of-nobody', undefined, there('/usr/bin/ruby-of-nobody')],
+    ['/usr/bin/guile', 'guile', 'guile.*', there('/usr/bin/guile')],
+    // No package puts it there.
+    ['/opt/mine/bin/perl', '/opt/mine/bin/perl', undefined, there('/opt/mine/bin/perl')],
+    ['/opt/mine/bin/lua', '/opt/mine/bin/lua', undefined, `${there('/opt/mine/bin/lua')}; there is BIN/lua`],
+  ])('%s is told as %s, and with the package %s', (asked, what, name, why) => {
+    program('pacman')
+    program('lua')
+    const told = missing(asked, bin)
+    expect(told).toMatchObject({ what, why: why.replace('BIN', bin) })
+    // Which manager it is depends on the machine.
+    if (name === undefined) expect(told.command).toBeUndefined()
+    else expect(told.command).toMatch(new RegExp(`^[a-z-]+ (?:install|add|-S) (?:${name})$`))
+  })
+
+  test('the place of its name is told', () => {
+    expect(missing('frob', bin, 'the first line of /srv/x.pl').why).toBe(
+      `there is no frob on PATH (${bin}); the first line of /srv/x.pl asks for it`,
+    )
+  })
 })
 
 test('a path is one word for a shell', () => {

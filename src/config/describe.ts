@@ -4,7 +4,7 @@ import { fromByteString } from '../core/index.ts'
 import { Root } from '../static/index.ts'
 import { applicationIn } from './apps.ts'
 import { describeFcgi, elastic } from './fcgi.ts'
-import { interpreterOf, missing, shellWord } from './interpreter.ts'
+import { firstLineOf, interpreterOf, missing, shellWord } from './interpreter.ts'
 import { nodeEntry } from './node-app.ts'
 import { describePhp, phpEntry } from './php.ts'
 import { describePrograms } from './programs.ts'
@@ -213,7 +213,8 @@ async function programEntries(
       const command = `chmod +x ${shellWord(fromByteString(root.path + program.path))}`
       lacking.push({ path: shown, kind, missing: { what: `the execute bit of ${shown}`, command } })
     } else if (interpreter !== undefined && interpreter.file === undefined) {
-      lacking.push({ path: shown, kind, interpreter: interpreter.name, missing: missing(interpreter.name, path) })
+      const lack = missing(interpreter.asked, path, firstLineOf(root.path + program.path))
+      lacking.push({ path: shown, kind, interpreter: interpreter.name, missing: lack })
     } else if (kind === 'fcgi') {
       pools.push({ path: shown, kind, interpreter: interpreter?.name ?? 'program', ...countWorkers(fcgi.workers) })
       staying.push(program.path)

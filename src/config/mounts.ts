@@ -2,6 +2,7 @@
 
 import { fromByteString, shift } from '../core/index.ts'
 import { toFolder } from '../static/index.ts'
+import { tellMissing } from './interpreter.ts'
 import { isBelow } from './locate.ts'
 import { buildNode } from './node-app.ts'
 import { buildWsgi, wsgiVariables } from './wsgi.ts'
@@ -61,7 +62,7 @@ export function explainMount(mount: MountPlan, request: GatewayRequest): Explain
   const asked = path === '' ? request : shift(request, path)
   const why = [`${fromByteString(path)}/ and all below it belongs to the application that is in it`]
   if (mount.kind === 'node') return { what: 'a JavaScript application, in the process that serves', program: mount.plan.file, why }
-  const lacks = 'missing' in mount.plan ? { problem: `${mount.plan.missing.what} is missing` } : {}
+  const lacks = 'missing' in mount.plan ? { problem: tellMissing(mount.plan.missing) } : {}
   return {
     what: 'a Python application, in a worker of its pool',
     program: mount.plan.app,

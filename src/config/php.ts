@@ -145,8 +145,8 @@ export function phpEntry(path: string, plan: PhpPlan, version: string): PlanEntr
 /** The pool; where there is no PHP, a page that says so. */
 export function buildPhp(plan: PhpPlan, scope: BuildScope, extensions: readonly string[]): Backend {
   if ('missing' in plan) {
-    const after = 'Then stop Viaduct and start it again, or send it SIGHUP.'
-    return backend((request) => missingPage(request, plan.missing, after), {})
+    const after = 'Once it is there, stop Viaduct and start it again, or send it SIGHUP.'
+    return backend((request) => missingPage(request, plan.missing, after, scope.log), {})
   }
   const env = readSecrets(plan.env)
   if ('embedded' in plan) {

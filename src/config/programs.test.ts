@@ -288,7 +288,9 @@ test.each<[string, object, string[]]>([
   [
     'no interpreter',
     { command: './script' },
-    ['.command: expected a program that can be run, got one whose interpreter, no-such-interpreter, is missing'],
+    [
+      '.command: expected a program that can be run, got one whose interpreter no-such-interpreter is missing: there is no no-such-interpreter on PATH (PATH); the first line of FOLDER/script asks for it',
+    ],
   ],
   ['no folder', { command: 'sh', cwd: 'none' }, ['.cwd: expected a folder, got FOLDER/none: it does not exist']],
   [
@@ -309,7 +311,11 @@ test.each<[string, object, string[]]>([
 ])('a FastCGI program with %s is a mistake', async (_, settings, told) => {
   put('text', 'text')
   put('script', '#!/usr/bin/env no-such-interpreter\n', 0o755)
-  expect((await mistakes({ kind: 'fcgi-program', ...settings })).map((each) => each.replaceAll(folder, 'FOLDER'))).toEqual(told)
+  expect(
+    (await mistakes({ kind: 'fcgi-program', ...settings })).map((each) =>
+      each.replaceAll(folder, 'FOLDER').replace(/PATH \([^)]*\)/, 'PATH (PATH)'),
+    ),
+  ).toEqual(told)
 })
 
 describe('node', () => {

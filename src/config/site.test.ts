@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { has } from '../../test/peers.ts'
-import { mount } from '../core/index.ts'
+import { getHeader, mount } from '../core/index.ts'
 import { openSpawner } from '../process/index.ts'
 import { serveMemory } from '../testing/index.ts'
 import { buildSite, describeFolder } from './index.ts'
@@ -44,10 +44,10 @@ const ask = async (
   site: Backend,
   target: string,
   init: Init = {},
-): Promise<{ status: number; text: string; location: string | undefined }> => {
+): Promise<{ status: number; text: string; location: string | undefined; headers: readonly string[] }> => {
   const { status, body, headers } = await serveMemory(site).request({ target, ...init })
   const at = headers.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'location')
-  return { status, text: body.toString(), location: at === -1 ? undefined : headers[at + 1] }
+  return { status, text: body.toString(), location: at === -1 ? undefined : headers[at + 1], headers }
 }
 
 describe('a site', () => {
@@ -73,7 +73,7 @@ describe('a site', () => {
     expect(await ask(site, '/later.php')).toMatchObject({ status: 200, text: 'php2' })
   })
 
-  test('explains itself with status 200 where an interpreter is missing, and all else works', async () => {
+  test('explains itself with status 500 where an interpreter is missing, and all else works', async () => {
     put('x.php', '<?php')
     put('cgi-bin/x', '#!/usr/bin/env no-such-interpreter\n', 0o755)
     put('index.html', 'top')
@@ -82,12 +82,31 @@ describe('a site', () => {
       ['/x.php', 'php-cgi'],
       ['/cgi-bin/x', 'no-such-interpreter'],
     ] as const) {
-      const { status, text } = await ask(site, path)
-      expect(status).toBe(200)
+      const { status, text, headers } = await ask(site, path)
+      expect(status).toBe(500)
+      expect(getHeader(headers, 'cache-control')).toBe('no-store')
       expect(text).toContain(`<h1>${what} is not installed here</h1>`)
-      expect(await ask(site, path, { method: 'HEAD' })).toMatchObject({ status: 200, text: '' })
+      expect(await ask(site, path, { method: 'HEAD' })).toMatchObject({ status: 500, text: '' })
+      expect(lines.at(-1)).toContain(`${path} cannot be run: ${what} is missing: there is no ${what} on PATH (/nonexistent)`)
     }
     expect(await ask(site, '/')).toMatchObject({ text: 'top' })
+  })
+
+  test('names folders of the machine on that page only to who is at it, and a package only where one is known', async () => {
+    put('cgi-bin/x', '#!/usr/bin/env no-such-interpreter\n', 0o755)
+    const site = await build({ path: '/nonexistent' })
+    const of = async (address: string, ...headers: string[]): Promise<string> =>
+      (await ask(site, '/cgi-bin/x', { headers: ['Host', 'localhost', ...headers], remote: { address, port: 1 } })).text
+    const here = await of('127.0.0.1')
+    expect(here).toContain(
+      `<p>There is no no-such-interpreter on PATH (/nonexistent); the first line of ${folder}/cgi-bin/x asks for it.</p>`,
+    )
+    expect(here).not.toContain('This brings it')
+    for (const page of [await of('192.0.2.1'), await of('127.0.0.1', 'X-Forwarded-For', '192.0.2.1')]) {
+      expect(page).toContain('no-such-interpreter is not installed here')
+      expect(page).not.toContain('nonexistent')
+      expect(page).not.toContain(folder)
+    }
   })
 
   test('says in the log how a program without the execute bit is made one, once a look', async () => {

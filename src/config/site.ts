@@ -3,7 +3,7 @@
 import { backend, derive, empty, fromByteString, poolsOf } from '../core/index.ts'
 import { Files, baseName, isAmbiguous, toFolder } from '../static/index.ts'
 import { isNodeApp } from './apps.ts'
-import { interpreterOf, missing, shellWord } from './interpreter.ts'
+import { firstLineOf, interpreterOf, missing, shellWord } from './interpreter.ts'
 import { Locator } from './locator.ts'
 import { missingPage } from './missing-page.ts'
 import { enter, mountAt } from './mounts.ts'
@@ -95,8 +95,9 @@ class Site {
   /** Looked at again with the file itself: an interpreter that has been installed meanwhile is found. */
   async #lacks(script: ByteString): Promise<Missing | undefined> {
     const { path } = this.#parts
-    const interpreter = await interpreterOf(this.#files.root.path + script, path)
-    return interpreter === undefined || interpreter.file !== undefined ? undefined : missing(interpreter.name, path)
+    const file = this.#files.root.path + script
+    const interpreter = await interpreterOf(file, path)
+    return interpreter === undefined || interpreter.file !== undefined ? undefined : missing(interpreter.asked, path, firstLineOf(file))
   }
 
   /** Its folder is an application's from the next start on; the source of it is nobody's business until then. */
@@ -164,7 +165,7 @@ class Site {
       case 'php':
       case 'cgi':
       case 'fcgi': {
-        if (found.lacks !== undefined) return missingPage(request, found.lacks, 'Then load this page again.')
+        if (found.lacks !== undefined) return missingPage(request, found.lacks, 'Once it is there, load this page again.', this.#parts.log)
         const mount = request.scriptName
         const changes = mount === '' ? found.changes! : this.#locator.changes(mount, located.script, located.pathInfo)
         const runner = located.kind === 'php' ? this.#php : located.kind === 'cgi' ? this.#programs : this.#fcgi

@@ -2,6 +2,7 @@
 
 import { fromByteString } from '../core/index.ts'
 import type { ByteString, GatewayRequest } from '../core/index.ts'
+import { tellMissing } from './interpreter.ts'
 import type { Explained } from './kinds/kind.ts'
 import type { Sought } from './site.ts'
 
@@ -36,7 +37,7 @@ export function tellSought(
         program: fromByteString(root + located.script),
         why: [whyScript(path, script, fromByteString(located.pathInfo), noun)],
         variables: variables(located.kind, request),
-        ...(lacks !== undefined && { problem: `${lacks.what} is missing${lacks.command === undefined ? '' : `: ${lacks.command}`}` }),
+        ...(lacks !== undefined && { problem: tellMissing(lacks) }),
       }
     }
   }

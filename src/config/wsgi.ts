@@ -190,8 +190,8 @@ export function wsgiEntry(path: string, file: string, plan: WsgiPlan, { folder, 
 /** The pool; where there is no Python, a page that says so. An application that cannot be loaded is answered with 500 until it can. */
 export function buildWsgi(plan: WsgiPlan, scope: BuildScope, name: string, now: boolean): Backend {
   if ('missing' in plan) {
-    const after = 'Then stop Viaduct and start it again, or send it SIGHUP.'
-    return backend((request) => missingPage(request, plan.missing, after), {})
+    const after = 'Once it is there, stop Viaduct and start it again, or send it SIGHUP.'
+    return backend((request) => missingPage(request, plan.missing, after, scope.log), {})
   }
   const env = readSecrets(plan.env)
   const common = { name, env, log: scope.log, ...(scope.guard !== undefined && { guard: scope.guard }) }

@@ -5,7 +5,7 @@
 
 import { GatewayError, Networks, empty, isNetwork, text } from '../core/index.ts'
 import type { Application, GatewayRequest, Log, PoolStatus } from '../core/index.ts'
-import { hostFinder } from '../middleware/index.ts'
+import { fromHere } from '../middleware/index.ts'
 import { render, wanted } from './formats.ts'
 import { reportOf } from './report.ts'
 
@@ -19,9 +19,6 @@ export interface StatusPageOptions {
   readonly log?: Log
 }
 
-const LOOPBACK = new Networks(['127.0.0.0/8', '::1'])
-/** What proxies add. Of those that we trust, the client's address has taken the place of theirs by now. */
-const PASSED_ON = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'] as const
 const NOWHERE_KEPT = ['Cache-Control', 'no-store', 'X-Content-Type-Options', 'nosniff', 'Vary', 'Accept']
 
 /**
@@ -49,17 +46,9 @@ function admission({ allow = [], hosts = [] }: StatusPageOptions): (request: Gat
   }
   const listed = new Networks(allow.filter((each) => each !== 'unix'))
   const unix = allow.includes('unix')
-  const ours = hostFinder([{ hosts: ['localhost', ...hosts] }])
-  return ({ remote: { address }, headers }) => {
-    if (address === '' ? unix : listed.has(address)) return true
-    if (!LOOPBACK.has(address) || PASSED_ON.some((name) => headers.get(name) !== undefined)) return false
-    const host = headers.get('host') ?? ''
-    return host === '' || isAddress(host) || ours(host) !== undefined
+  const isHere = fromHere(hosts)
+  return (request) => {
+    const { address } = request.remote
+    return (address === '' ? unix : listed.has(address)) || isHere(request)
   }
-}
-
-/** A browser that was sent here by a name that leads to this machine says the name (DNS rebinding). */
-function isAddress(host: string): boolean {
-  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
-  return isNetwork(name) && !name.includes('/')
 }

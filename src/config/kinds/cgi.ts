@@ -3,7 +3,7 @@
 import { derive, fromByteString, toByteString, silent } from '../../core/index.ts'
 import { hasDotSegment } from '../../static/index.ts'
 import { buildPrograms, describePrograms, programMembers, programVariables } from '../programs.ts'
-import { interpreterOf } from '../interpreter.ts'
+import { firstLineOf, interpreterOf, missing, tellMissing } from '../interpreter.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
 import { group, list, may, text, yes, zod } from '../values.ts'
@@ -122,7 +122,8 @@ async function entryOf(plan: CgiPlan, scope: DescribeScope): Promise<PlanEntry> 
   if (script === undefined) return { path: plan.root ?? '', kind: 'cgi', interpreter: 'programs' }
   const asked = await interpreterOf(toByteString(script), scope.path)
   if (asked !== undefined && asked.file === undefined) {
-    scope.problem('script', `a program that can be run`, `one whose interpreter, ${fromByteString(asked.name)}, is missing`)
+    const lack = missing(asked.asked, scope.path, firstLineOf(toByteString(script)))
+    scope.problem('script', `a program that can be run`, `one whose interpreter ${tellMissing(lack)}`)
   }
   return { path: script, kind: 'cgi', interpreter: asked?.name ?? 'program' }
 }

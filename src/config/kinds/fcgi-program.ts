@@ -5,7 +5,7 @@ import { fromByteString, toByteString } from '../../core/index.ts'
 import { findProgram } from '../../process/index.ts'
 import { describeProgram } from '../../programs/index.ts'
 import { buildFcgi, describeFcgi, fcgiMembers, fcgiVariables } from '../fcgi.ts'
-import { interpreterOf } from '../interpreter.ts'
+import { firstLineOf, interpreterOf, missing, tellMissing } from '../interpreter.ts'
 import { anyText, group, list, may, must, text, zod } from '../values.ts'
 import { countWorkers } from '../workers.ts'
 import type { FcgiCommand, FcgiPlan, FcgiSettings } from '../fcgi.ts'
@@ -86,7 +86,8 @@ function findCommand(given: string, scope: DescribeScope): string {
 async function entryOf({ command }: FcgiCommand, { workers }: FcgiPlan, scope: DescribeScope): Promise<PlanEntry> {
   const asked = await interpreterOf(toByteString(command), scope.path)
   if (asked !== undefined && asked.file === undefined) {
-    scope.problem('command', 'a program that can be run', `one whose interpreter, ${fromByteString(asked.name)}, is missing`)
+    const lack = missing(asked.asked, scope.path, firstLineOf(toByteString(command)))
+    scope.problem('command', 'a program that can be run', `one whose interpreter ${tellMissing(lack)}`)
   }
   return { path: command, kind: 'fcgi', interpreter: asked?.name ?? 'program', ...countWorkers(workers) }
 }

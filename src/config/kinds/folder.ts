@@ -3,6 +3,7 @@
 import { hasDotSegment } from '../../static/index.ts'
 import { describeFolder } from '../describe.ts'
 import { buildFcgiFolder, fcgiMembers, fcgiVariables } from '../fcgi.ts'
+import { tellMissing } from '../interpreter.ts'
 import { lazy } from '../lazy.ts'
 import { buildMounts, explainMount, mountAt } from '../mounts.ts'
 import { buildPhp, phpMembers, phpVariables } from '../php.ts'
@@ -109,7 +110,7 @@ export const folder: Kind<FolderSettings, SitePlan> = {
       },
     )
     const lacks = sought.found?.located.kind === 'php' && 'missing' in php
-    return lacks ? { ...told, problem: `${php.missing.what} is missing` } : told
+    return lacks ? { ...told, problem: tellMissing(php.missing) } : told
   },
 
   files: (plan) => ({

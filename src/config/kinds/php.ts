@@ -2,7 +2,7 @@
 
 import { EXTENSIONS } from '../describe.ts'
 import { buildPhp, describePhp, phpEntry, phpMembers, phpVariables } from '../php.ts'
-import { lack } from '../interpreter.ts'
+import { lack, tellMissing } from '../interpreter.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
 import { group, list, may, must, text, yes, zod } from '../values.ts'
@@ -71,7 +71,7 @@ export const php: Kind<ScriptSettings, ScriptPlan> = {
   async explain(plan, request) {
     const sought = await seek(partsOf(plan, silent), request)
     const told = tellSought(sought, { php: 'a PHP script, in a worker of the pool' }, (_, each) => phpVariables(plan.pool, each))
-    return 'missing' in plan.pool ? { ...told, problem: `${plan.pool.missing.what} is missing` } : told
+    return 'missing' in plan.pool ? { ...told, problem: tellMissing(plan.pool.missing) } : told
   },
 
   files: (plan) => ({ root: plan.root, symlinks: plan.symlinks, accepts: (path) => hasExtension(path, plan.extensions) }),
