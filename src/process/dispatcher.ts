@@ -4,8 +4,8 @@
 // ends. LIFO among the idle, so that the warm ones stay warm and the others age; FIFO among the waiting. While somebody is
 // idle, `acquire` is synchronous and allocates nothing.
 
-import { GatewayError } from '../core/index.ts'
-import type { QueueFacts } from './scoreboard.ts'
+import { GatewayError, Line } from '../core/index.ts'
+import type { LineCounts, Waiter, Waiting } from '../core/index.ts'
 
 /** How many requests wait for a worker, and for how long. */
 export interface DispatcherOptions {
@@ -32,62 +32,41 @@ interface Slot<W> {
   busy: boolean
 }
 
-/** What the queue wants of a request: to be told when nobody waits for its answer any more. */
-export interface Waiting {
-  onFinish(callback: (outcome: { readonly error?: unknown }) => void): void
-}
-
-/** A request in the queue, linked both ways: one that leaves costs the same wherever it stands. */
-class Waiter<W> {
-  readonly since: number
-  readonly resolve: (worker: W) => void
-  readonly reject: (error: unknown) => void
-  queued = true
-  before: Waiter<W> | undefined
-  behind: Waiter<W> | undefined
-
-  constructor(since: number, settle: { resolve: (worker: W) => void; reject: (error: unknown) => void }) {
-    this.since = since
-    this.resolve = settle.resolve
-    this.reject = settle.reject
-  }
-}
-
 /** Idle workers and waiting requests; never both at once. */
 export class Dispatcher<W> {
   readonly #options: DispatcherOptions
   readonly #slots = new Map<W, Slot<W>>()
   readonly #idle: Slot<W>[] = []
-  #first: Waiter<W> | undefined
-  #last: Waiter<W> | undefined
-  #waiting = 0
-  #sweep: NodeJS.Timeout | undefined
+  readonly #line: Line<W>
   #closed: unknown
   #drainers: (() => void)[] = []
-  #maxWaiting = 0
-  /** Requests that were sent away because too many waited, or for too long. */
-  #refused = 0
 
   constructor(options: DispatcherOptions) {
     this.#options = options
+    this.#line = new Line({
+      max: options.maxQueue,
+      timeout: options.queueTimeout,
+      refusal: (code) => this.#refusal(code),
+      gone: () => this.#gone(),
+      onLeave: () => this.#settled(),
+    })
   }
 
   /**
    * A worker at once if one is idle, else a promise of one. Refused with QUEUE_FULL, QUEUE_TIMEOUT or CLOSED (each 503); with the
-   * outcome's error, or CLIENT_GONE, when the request is over for its client while it waits. (Its signal is left alone: making one
-   * and listening to it would cost more than the rest of a wait, and on a busy pool every request waits for a moment.)
+   * outcome's error, or CLIENT_GONE, when the request is over for its client while it waits.
    * A worker that was handed over may die before the promise's continuation runs: the caller finds out by using it.
    * The refusal is always a rejection, never a throw.
    */
   acquire(request?: Waiting): W | Promise<W> {
-    if (this.#closed === undefined) {
-      const slot = this.#idle.pop()
-      if (slot !== undefined) {
-        slot.busy = true
-        return slot.worker
-      }
-    }
-    return this.#wait(request)
+    return this.#idleOne() ?? new Promise((take, refuse) => this.#wait(request, { take, refuse }))
+  }
+
+  /** The same without a promise: the worker is used before the lease that it comes from is over, and nothing comes in between. */
+  claim(request: Waiting, waiter: Waiter<W>): void {
+    const worker = this.#idleOne()
+    if (worker === undefined) this.#wait(request, waiter)
+    else waiter.take(worker)
   }
 
   /**
@@ -128,12 +107,12 @@ export class Dispatcher<W> {
 
   /** How many are idle, busy and waiting now. */
   counts(): Counts {
-    return { idle: this.#idle.length, busy: this.#slots.size - this.#idle.length, waiting: this.#waiting }
+    return { idle: this.#idle.length, busy: this.#slots.size - this.#idle.length, waiting: this.#line.size }
   }
 
   /** For the pool's status. */
-  queue(): QueueFacts {
-    return { waiting: this.#waiting, maxWaiting: this.#maxWaiting, limit: this.#options.maxQueue, refused: this.#refused }
+  queue(): LineCounts {
+    return this.#line.counts
   }
 
   /** A copy, the one that has been idle longest first. */
@@ -173,8 +152,7 @@ export class Dispatcher<W> {
 
   /** Refuses those that wait: there is nobody who could serve them, and the reason is known. New ones may wait again. */
   refuse(error: unknown): void {
-    while (this.#first !== undefined) this.#take(this.#first).reject(error)
-    this.#settled()
+    this.#line.clear(error)
   }
 
   /** Takes nothing new and refuses those that wait, with `error` (CLOSED, 503 if left out). Leases run on. Idempotent. */
@@ -183,72 +161,33 @@ export class Dispatcher<W> {
     this.refuse(error ?? this.#closed)
   }
 
+  #idleOne(): W | undefined {
+    if (this.#closed !== undefined) return undefined
+    const slot = this.#idle.pop()
+    if (slot === undefined) return undefined
+    slot.busy = true
+    return slot.worker
+  }
+
   #offer(slot: Slot<W>): void {
-    const first = this.#first
-    if (first !== undefined) {
-      slot.busy = true
-      this.#take(first).resolve(slot.worker)
-      return
-    }
+    slot.busy = true
+    if (this.#line.offer(slot.worker)) return
     slot.busy = false
     this.#idle.push(slot)
     if (this.#drainers.length > 0) this.#settled()
   }
 
-  #wait(request: Waiting | undefined): Promise<W> {
-    if (this.#closed !== undefined) return Promise.reject(this.#closed as Error)
-    if (this.#waiting >= this.#options.maxQueue) return Promise.reject(this.#refusal('QUEUE_FULL'))
-    const { promise, resolve, reject } = deferred<W>()
-    const waiter = new Waiter<W>(performance.now(), { resolve, reject })
-    waiter.before = this.#last
-    if (this.#last === undefined) this.#first = waiter
-    else this.#last.behind = waiter
-    this.#last = waiter
-    this.#waiting++
-    if (this.#waiting > this.#maxWaiting) this.#maxWaiting = this.#waiting
-    this.#sweep ??= setTimeout(this.#swept, this.#options.queueTimeout)
-    request?.onFinish((outcome) => {
-      if (!waiter.queued) return
-      this.#take(waiter).reject(outcome.error ?? this.#gone())
-      this.#settled()
-    })
-    return promise
+  #wait(request: Waiting | undefined, waiter: Waiter<W>): void {
+    if (this.#closed === undefined) this.#line.wait(request, waiter)
+    else waiter.refuse(this.#closed)
   }
 
   #gone(): GatewayError {
     return new GatewayError('CLIENT_GONE', { status: 499, message: `process: pool "${this.#options.name}": a client left the queue` })
   }
 
-  /** One timer for all that wait, which come in the order of their time. */
-  readonly #swept = (): void => {
-    this.#sweep = undefined
-    // A timer may go off a fraction of a millisecond early.
-    const now = performance.now() + 1
-    const { queueTimeout } = this.#options
-    while (this.#first !== undefined && now - this.#first.since >= queueTimeout)
-      this.#take(this.#first).reject(this.#refusal('QUEUE_TIMEOUT'))
-    if (this.#first !== undefined) this.#sweep = setTimeout(this.#swept, queueTimeout - (now - this.#first.since) + 1)
-    this.#settled()
-  }
-
-  #take(waiter: Waiter<W>): Waiter<W> {
-    if (waiter.before === undefined) this.#first = waiter.behind
-    else waiter.before.behind = waiter.behind
-    if (waiter.behind === undefined) this.#last = waiter.before
-    else waiter.behind.before = waiter.before
-    // One that has grown old would keep all that came behind it alive through a young collection, each by the one before.
-    waiter.before = waiter.behind = undefined
-    waiter.queued = false
-    this.#waiting--
-    if (this.#waiting === 0) {
-      clearTimeout(this.#sweep)
-      this.#sweep = undefined
-    }
-    return waiter
-  }
-
   #quiet(): boolean {
-    return this.#waiting === 0 && this.#idle.length === this.#slots.size
+    return this.#line.size === 0 && this.#idle.length === this.#slots.size
   }
 
   #settled(): void {
@@ -259,7 +198,6 @@ export class Dispatcher<W> {
   }
 
   #refusal(code: 'QUEUE_FULL' | 'QUEUE_TIMEOUT'): GatewayError {
-    this.#refused++
     const { name, maxQueue, queueTimeout } = this.#options
     const { busy, waiting } = this.counts()
     const fact =
@@ -281,14 +219,4 @@ function closed(name: string): GatewayError {
     message: `process: pool "${name}" is closing and takes no more requests`,
     retryAfter: 1,
   })
-}
-
-function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: unknown) => void } {
-  let resolve!: (value: T) => void
-  let reject!: (error: unknown) => void
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes
-    reject = no
-  })
-  return { promise, resolve, reject }
 }

@@ -16,6 +16,12 @@ export interface CallEnd {
   readonly taken: boolean
 }
 
+/** Who waits for the answer of a request: one of the two, once. */
+export interface Reply {
+  resolve(response: GatewayResponse | Promise<GatewayResponse>): void
+  reject(error: unknown): void
+}
+
 /** One request, ready to be sent. */
 export interface Call {
   /** Whose it is: its method says whether the answer has a body, its signal that nobody waits. */

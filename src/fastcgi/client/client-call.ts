@@ -1,18 +1,22 @@
-// One try of one request: what is sent, and what its end means for the connection, for the host, and for another try.
+// One try of one request: the wait for a connection, what is sent, and what its end means for the connection, for the host, and for
+// another try.
 
-import { GatewayError, mayRepeat } from '../../core/index.ts'
-import type { ByteStream, ByteString, FilterData, GatewayRequest, GatewayResponse, Spooled } from '../../core/index.ts'
-import type { Call, CallEnd } from './call.ts'
+import { GatewayError, Line, mayRepeat } from '../../core/index.ts'
+import type { ByteStream, ByteString, FilterData, GatewayRequest, GatewayResponse, Spooled, Waiter } from '../../core/index.ts'
+import type { Call, CallEnd, Reply } from './call.ts'
 import type { Client } from './client.ts'
 import type { Lane, Lanes } from './lanes.ts'
 import type { Upstream } from './upstream.ts'
 
+/** Where the connection of a request comes from: here it is, it is being opened, or one must become free. */
+export type From = Lane | Promise<Lane> | Line<Lane | Promise<Lane>>
+
 /** A request body that can be sent, perhaps again. */
 export type Source = Spooled | undefined
 
-export class ClientCall implements Call {
+export class ClientCall implements Call, Waiter<Lane | Promise<Lane>> {
   readonly request: GatewayRequest
-  readonly head: ByteString
+  head: ByteString = ''
   readonly body: ByteStream | readonly Uint8Array[] | null
   readonly data: FilterData | undefined
   readonly hold: { readonly bytes: number; readonly time: number }
@@ -24,21 +28,24 @@ export class ClientCall implements Call {
   readonly onCut: 'close' | 'drain'
   readonly localRedirects: boolean
   /** Whether a connection that turns out to be closed is worth another one to the same host. */
-  readonly mayRetry: boolean
+  mayRetry = false
   /** It was, and a place for it is claimed. */
   retrying = false
   /** It failed in a way that another host may make good. */
   elsewhere = false
   readonly #client: Client
   readonly #lanes: Lanes
-  readonly #lane: Lane
+  readonly #from: From
+  #lane: Lane | undefined
   readonly #host: Upstream | undefined
+  #reply: Reply | undefined
+  readonly #repeatable: boolean
   readonly source: Source
 
   constructor(
     client: Client,
     lanes: Lanes,
-    lane: Lane,
+    from: From,
     request: GatewayRequest,
     stream: ByteStream | null,
     source: Source,
@@ -47,21 +54,14 @@ export class ClientCall implements Call {
   ) {
     this.#client = client
     this.#lanes = lanes
-    this.#lane = lane
+    this.#from = from
     this.#host = host
     this.source = source
     this.request = request
-    try {
-      this.head = client.encode(lane, request, source)
-    } catch (error) {
-      // Nothing was sent: the connection is as good as it was.
-      host?.ended(undefined)
-      lanes.release(lane)
-      throw error
-    }
     // What has a name is read where it is: REQUEST_BODY_FILE.
     this.body = stream ?? (source === undefined || source.path !== undefined ? null : (source.chunks ?? source.stream()))
     this.data = client.filters ? request.filterData : undefined
+    this.#repeatable = stream === null && this.data === undefined
     this.hold = client.hold
     this.headLimit = client.limits.head
     this.bodyLimit = client.bodyLimit
@@ -70,8 +70,47 @@ export class ClientCall implements Call {
     this.drain = client.drain
     this.onCut = client.onCut
     this.localRedirects = client.localRedirects
+  }
+
+  /** Sends it, as soon as it has a lane. */
+  answer(): Promise<GatewayResponse> {
+    return new Promise((resolve, reject) => {
+      this.#reply = { resolve, reject }
+      if (this.#from instanceof Line) this.#from.wait(this.request, this)
+      else this.take(this.#from)
+    })
+  }
+
+  take(lane: Lane | Promise<Lane>): void {
+    if ('start' in lane) this.#begin(lane)
+    else
+      lane.then(
+        (each) => this.#begin(each),
+        (error: unknown) => this.refuse(error),
+      )
+  }
+
+  /** It found no connection. */
+  refuse(error: unknown): void {
+    this.#client.tally.failed(error)
+    this.#reply!.reject(error)
+  }
+
+  #begin(lane: Lane): void {
+    const client = this.#client
+    try {
+      this.head = client.encode(lane, this.request, this.source)
+    } catch (error) {
+      // Nothing was sent: the connection is as good as it was.
+      this.#host?.ended(undefined)
+      this.#lanes.release(lane)
+      this.#reply!.reject(error)
+      return
+    }
+    this.#lane = lane
+    this.mayRetry = this.#repeatable && client.retries > 0 && lane.requests > 0
     client.tally.began()
-    this.mayRetry = client.retries > 0 && lane.requests > 0 && stream === null && this.data === undefined
+    lane.start(this, this.#reply!)
   }
 
   stderr(line: string): void {
@@ -88,8 +127,8 @@ export class ClientCall implements Call {
       return
     }
     if (this.#host !== undefined) this.#tell(this.#host, how)
-    if (how.reusable) this.#lanes.release(this.#lane)
-    if (!this.elsewhere) this.source?.close(how.reusable && !this.#lane.shared)
+    if (how.reusable) this.#lanes.release(this.#lane!)
+    if (!this.elsewhere) this.source?.close(how.reusable && this.#lane?.shared === false)
     // What was read to its end does not hear of it.
     this.data?.body.cancel(how.error)
     if (how.appStatus !== undefined && how.appStatus !== 0) {

@@ -3,7 +3,7 @@
 // A connection is taken only when the whole request body is here, so a slow client holds none and a request can be tried
 // again. One host is the short way; with several, upstreams.ts says which. Specification: FastCGI 1.0, section 6; RFC 3875, section 4.1.
 
-import { GatewayError, backend, derive, enumerate, spool } from '../../core/index.ts'
+import { GatewayError, Line, backend, derive, enumerate, spool } from '../../core/index.ts'
 import type { Address, ByteStream, ByteString, Emit, GatewayRequest, GatewayResponse, PoolStatus } from '../../core/index.ts'
 import { ClientCall } from './client-call.ts'
 import type { Source } from './client-call.ts'
@@ -12,11 +12,10 @@ import { LIMITS, checkOptions, configError, constantsOf } from './options.ts'
 import type { FastCgiBackend, FastCgiLimits, FastCgiOptions, UpstreamOptions, UpstreamStatus } from './options.ts'
 import { connect, formatAddress, parseTarget } from './connect.ts'
 import type { TlsOptions } from './connect.ts'
-import { ConnectionQueue } from './connection-queue.ts'
 import { MuxConnections } from './connections-mux.ts'
 import { Connections } from './connections.ts'
 import type { ConnectionsOptions } from './connections.ts'
-import { clientClosed } from './failures.ts'
+import { clientClosed, clientGone } from './failures.ts'
 import { getValues } from './get-values.ts'
 import type { Lane, Lanes, Waiters } from './lanes.ts'
 import { encodeRequest } from '../params.ts'
@@ -59,7 +58,7 @@ interface Only {
   readonly address: Address
   readonly tls: TlsOptions | undefined
   readonly lanes: Lanes
-  readonly queue: ConnectionQueue<Lane>
+  readonly queue: Line<Lane | Promise<Lane>>
 }
 
 export class Client implements UpstreamsOwner {
@@ -115,10 +114,10 @@ export class Client implements UpstreamsOwner {
     const tls = target.tls ? (options.tls ?? {}) : undefined
     const peer = formatAddress(target.address, target.tls)
     const connections = options.connections ?? 8
-    const queue = new ConnectionQueue<Lane>({
+    const queue = new Line<Lane | Promise<Lane>>({
       max,
       timeout,
-      peer,
+      gone: () => clientGone(peer),
       refusal: (code) => {
         const message =
           code === 'QUEUE_FULL'
@@ -259,32 +258,12 @@ export class Client implements UpstreamsOwner {
     const only = this.#only
     if (only === undefined) return dispatch(this, this.#set!, { request, stream, source, until })
     if (this.#closing) throw clientClosed(only.lanes.peer)
-    const lane = only.lanes.take() ?? only.queue.wait(request)
-    return lane instanceof Promise
-      ? lane.then((each) => this.#send(only.lanes, each, request, stream, source, until), this.#unserved)
-      : this.#send(only.lanes, lane, request, stream, source, until)
-  }
-
-  /** It found no connection. */
-  readonly #unserved = (error: unknown): never => {
-    this.tally.failed(error)
-    throw error
-  }
-
-  #send(
-    lanes: Lanes,
-    lane: Lane,
-    request: GatewayRequest,
-    stream: ByteStream | null,
-    source: Source,
-    until: number,
-  ): Promise<GatewayResponse> {
-    return lane.send(new ClientCall(this, lanes, lane, request, stream, source, until, undefined))
+    return new ClientCall(this, only.lanes, only.lanes.take() ?? only.queue, request, stream, source, until, undefined).answer()
   }
 
   /** The connection turned out to be closed; a place for another one is claimed. */
   async resend({ request, source, until }: ClientCall, lanes: Lanes): Promise<GatewayResponse> {
-    return this.#send(lanes, await lanes.claimed(), request, null, source, until)
+    return new ClientCall(this, lanes, await lanes.claimed(), request, null, source, until, undefined).answer()
   }
 
   encode(lane: Lane, request: GatewayRequest, source: Source): ByteString {

@@ -1,8 +1,7 @@
 // One of several requests on a connection: what is sent under its id, what comes for it, and when the id is free again.
 // Specification: FastCGI 1.0, sections 3.3 and 5.4.
 
-import type { GatewayResponse } from '../../core/index.ts'
-import type { Call } from './call.ts'
+import type { Call, Reply } from './call.ts'
 import type { MuxConnection } from './connection-mux.ts'
 import { Exchange } from './exchange.ts'
 import type { Line } from './exchange.ts'
@@ -75,14 +74,14 @@ export class MuxSlot implements Lane {
     return (this.exchange !== undefined || this.#dead) && this.ended === undefined
   }
 
-  send(call: Call): Promise<GatewayResponse> {
-    const exchange = new Exchange(call, this.#line)
+  start(call: Call, reply: Reply): void {
+    const exchange = new Exchange(call, reply, this.#line)
     const { connection } = this
     connection.requests++
     if (connection.closed) {
       exchange.taken = false
       this.#conclude(exchange, connection.lost(exchange), false)
-      return exchange.response
+      return
     }
     this.exchange = exchange
     this.ended = undefined
@@ -93,7 +92,6 @@ export class MuxSlot implements Lane {
       this.#deadline.set(within(call, Number.POSITIVE_INFINITY), LOOK)
       this.#outgoing.start()
     } else this.#deadline.set(within(call, call.deadlines.firstByte), LOOK)
-    return exchange.response
   }
 
   drained(): void {

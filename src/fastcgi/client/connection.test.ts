@@ -727,7 +727,7 @@ describe('a connection', () => {
     const { send: ask, connection } = await line(expectRequest(), expectClose())
     const first = ask()
     expect(connection.busy).toBe(true)
-    expect(() => ask()).toThrowError(expect.objectContaining({ code: 'CONTRACT' }))
+    await expect(ask()).rejects.toMatchObject({ code: 'CONTRACT' })
     connection.close()
     await expect(first).rejects.toMatchObject({ code: 'CLOSED', status: 503 })
   })

@@ -10,7 +10,7 @@ import type { GatewayResponse, Log } from '../../core/index.ts'
 import { RecordDecoder } from '../decoder.ts'
 import { Exchange } from './exchange.ts'
 import type { Line } from './exchange.ts'
-import type { Call, CallEnd } from './call.ts'
+import type { Call, CallEnd, Reply } from './call.ts'
 import { late, truncated } from './failures.ts'
 import type { Lane } from './lanes.ts'
 import { Type, protocolError, readEndRequest } from '../record.ts'
@@ -93,19 +93,24 @@ export class Connection implements Lane {
 
   /**
    * Sends a request. Rejects with what went wrong before the answer was handed on (UPSTREAM_TRUNCATED, UPSTREAM_HEAD,
-   * UPSTREAM_PROTOCOL, UNAVAILABLE, TIMEOUT, CLIENT_GONE); afterwards the body fails with it.
+   * UPSTREAM_PROTOCOL, UNAVAILABLE, TIMEOUT, CLIENT_GONE, and CONTRACT while another one runs); afterwards the body fails with it.
    */
   send(call: Call): Promise<GatewayResponse> {
+    return new Promise((resolve, reject) => this.start(call, { resolve, reject }))
+  }
+
+  /** The same for who has a promise already, or needs none. */
+  start(call: Call, reply: Reply): void {
     if (this.#exchange !== undefined) {
       throw new GatewayError('CONTRACT', { status: 500, message: `fastcgi: a second request on a busy connection (${this.peer})` })
     }
-    const exchange = new Exchange(call, this.#line)
+    const exchange = new Exchange(call, reply, this.#line)
     this.#exchange = exchange
     this.requests++
     if (this.#closed) {
       exchange.taken = false
       this.#conclude(exchange, { reusable: false, error: this.#truncated(exchange), answered: false, taken: false })
-      return exchange.response
+      return
     }
     this.#ended = undefined
     this.#outgoing.write(call, exchange.id)
@@ -116,7 +121,6 @@ export class Connection implements Lane {
       this.#deadline.set(within(call, Number.POSITIVE_INFINITY), LOOK)
       this.#outgoing.start()
     }
-    return exchange.response
   }
 
   /** Destroys the connection; a running request fails with `error`, by default CLOSED (503). Idempotent. */

@@ -61,7 +61,7 @@ async function ask(
   for (let lane = first; ;) {
     const call = new ClientCall(client, lanes, lane, request, stream, source, until, host)
     try {
-      return await lane.send(call)
+      return await call.answer()
     } catch (error) {
       if (!call.retrying) return new Failure(error, call.elsewhere)
     }

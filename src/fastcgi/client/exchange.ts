@@ -5,15 +5,15 @@
 // Specification: FastCGI 1.0, sections 5.3, 5.5 and 6.2; RFC 3875, section 6.
 
 import { Channel, GatewayError, HEAD_LIMIT, isBodyless, toResponse, withoutHeaders } from '../../core/index.ts'
-import type { CgiHead, GatewayResponse, Log } from '../../core/index.ts'
-import type { Call } from './call.ts'
+import type { CgiHead, Log } from '../../core/index.ts'
+import type { Call, Reply } from './call.ts'
 import { clientGone, rejection, tooLong } from './failures.ts'
 import { HeadReader } from './head-reader.ts'
 import { ProtocolStatus, protocolError } from '../record.ts'
 import type { EndRequest } from '../record.ts'
 import { StderrLines } from './stderr.ts'
 import type { Spill, SpilledBody } from '../spill.ts'
-import { hold, unhold } from './timers.ts'
+import { afterReads, hold, unhold } from './timers.ts'
 import type { Held } from './timers.ts'
 
 /** What an exchange needs of its connection. */
@@ -42,7 +42,6 @@ export class Exchange implements Held {
   readonly call: Call
   readonly id: number
   readonly keep: boolean
-  readonly response: Promise<GatewayResponse>
   answered = false
   taken = true
   /** Nobody reads any more; what still comes is thrown away. */
@@ -53,8 +52,7 @@ export class Exchange implements Held {
   received = 0
   heldUntil = 0
   readonly #line: Line
-  #resolve!: (response: GatewayResponse | Promise<GatewayResponse>) => void
-  #reject!: (error: unknown) => void
+  readonly #reply: Reply
   #settled = false
   #mode = HEAD
   #head: CgiHead | undefined
@@ -71,16 +69,13 @@ export class Exchange implements Held {
   #stderr: StderrLines | undefined
   #signal: AbortSignal | undefined
 
-  constructor(call: Call, line: Line) {
+  constructor(call: Call, reply: Reply, line: Line) {
     this.call = call
     // The head is BEGIN_REQUEST first: its id and its flags are what the other side will go by.
     this.id = (call.head.charCodeAt(2) << 8) | call.head.charCodeAt(3)
     this.keep = (call.head.charCodeAt(10) & 1) === 1
+    this.#reply = reply
     this.#line = line
-    this.response = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
   }
 
   get hasHead(): boolean {
@@ -232,23 +227,23 @@ export class Exchange implements Held {
     this.#settle()
     const head = this.#head!
     if (this.call.localRedirects === true && head.localRedirect !== undefined) {
-      this.#resolve({ status: head.status, headers: [], body: null, internal: { redirect: head.localRedirect } })
+      afterReads(this.#reply, { status: head.status, headers: [], body: null, internal: { redirect: head.localRedirect } })
       return
     }
     const response = toResponse(head, body)
     // RFC 9110, 8.6: a 204 must not carry one; HEAD and 304 carry what the program said, or nothing.
-    if (head.status === 204) this.#resolve({ ...response, headers: withoutHeaders(head.headers, 'content-length') })
-    else if (body instanceof Channel || head.contentLength !== undefined || this.#bodyless) this.#resolve(response)
+    if (head.status === 204) afterReads(this.#reply, { ...response, headers: withoutHeaders(head.headers, 'content-length') })
+    else if (body instanceof Channel || head.contentLength !== undefined || this.#bodyless) afterReads(this.#reply, response)
     // The head's list is shared by all answers that look like it: not a place to add to.
-    else this.#resolve({ ...response, headers: [...head.headers, 'Content-Length', String(this.received)] })
+    else afterReads(this.#reply, { ...response, headers: [...head.headers, 'Content-Length', String(this.received)] })
   }
 
   #fail(error: unknown): void {
     if (this.#settled) return
     this.#settle()
     const again = this.call.again?.(error)
-    if (again === undefined) this.#reject(error)
-    else this.#resolve(again)
+    if (again === undefined) this.#reply.reject(error)
+    else this.#reply.resolve(again)
   }
 
   #settle(): void {

@@ -1,7 +1,6 @@
 // What a client needs of whoever holds the connections to one application: a lane is a place for one request at a time.
 
-import type { GatewayResponse } from '../../core/index.ts'
-import type { Call } from './call.ts'
+import type { Call, Reply } from './call.ts'
 
 export interface Lane {
   /** The id that its requests must have. */
@@ -10,7 +9,7 @@ export interface Lane {
   readonly shared: boolean
   /** Requests that its connection has carried so far. */
   readonly requests: number
-  send(call: Call): Promise<GatewayResponse>
+  start(call: Call, reply: Reply): void
 }
 
 /** Who waits for a lane. */

@@ -1,5 +1,8 @@
-// Two kinds of deadline that cost nothing per request: one timer per connection that is moved lazily, and one sweep for
-// all replies that are being held.
+// When things happen, at no cost per request: deadlines with one timer per connection that is moved lazily, one sweep for all
+// replies that are being held, and answers that are handed on when everything that could be read has been.
+
+import type { GatewayResponse } from '../../core/index.ts'
+import type { Reply } from './call.ts'
 
 /** A deadline, and a look at something once it has lasted a while. Setting either is an assignment, nearly always. */
 export class Deadline {
@@ -99,6 +102,22 @@ function sweep(): void {
     } else if (reply.heldUntil < next) next = reply.heldUntil
   }
   if (next !== Number.POSITIVE_INFINITY) arm(next)
+}
+
+let due: [reply: Reply, response: GatewayResponse][] = []
+
+/**
+ * Hands on an answer at the end of this turn of the loop. What an answer costs (its write, and waking whoever reads it) would keep
+ * the workers waiting whose answers are here as well, and each of them has its next request as soon as it is read.
+ */
+export function afterReads(reply: Reply, response: GatewayResponse): void {
+  if (due.push([reply, response]) === 1) setImmediate(handOn)
+}
+
+function handOn(): void {
+  const answers = due
+  due = []
+  for (const [reply, response] of answers) reply.resolve(response)
 }
 
 /** So many milliseconds, or what is left of the time that all of it may take, if that is less. */

@@ -3,12 +3,11 @@
 // The set may change at any moment, by assignment or by DNS. A host that stays keeps its connections and what is known of its
 // health; one that goes gets nothing new, and what runs there ends there.
 
-import { GatewayError, choose, describe, eligible, getHeaders } from '../../core/index.ts'
-import type { GatewayRequest, HealthRules, Log, Policy } from '../../core/index.ts'
+import { GatewayError, Line, choose, describe, eligible, getHeaders } from '../../core/index.ts'
+import type { GatewayRequest, HealthRules, LineCounts, Log, Policy } from '../../core/index.ts'
 import { rulesOf } from './options.ts'
 import type { Balance, FastCgiOptions, UpstreamOptions, UpstreamStatus } from './options.ts'
-import { ConnectionQueue } from './connection-queue.ts'
-import { clientClosed } from './failures.ts'
+import { clientClosed, clientGone } from './failures.ts'
 import type { Lane, Lanes, Waiters } from './lanes.ts'
 import { Upstream } from './upstream.ts'
 import type { Hosting } from './upstream.ts'
@@ -42,7 +41,7 @@ export class Upstreams implements Hosting {
   readonly #owner: UpstreamsOwner
   readonly #policy: Policy
   readonly #balance: Balance
-  readonly #queue: ConnectionQueue<Place>
+  readonly #queue: Line<Place>
   #written: readonly (UpstreamOptions | string)[] = []
   #sources: readonly Source[] = []
   #hosts: Upstream[] = []
@@ -62,10 +61,10 @@ export class Upstreams implements Hosting {
     this.#policy = typeof this.#balance === 'string' ? this.#balance : 'hash'
     const max = options.queue ?? 512
     const timeout = options.queueTimeout ?? 30_000
-    this.#queue = new ConnectionQueue({
+    this.#queue = new Line({
       max,
       timeout,
-      peer: 'upstreams',
+      gone: () => clientGone('upstreams'),
       refusal: (code) => {
         const hosts = `${this.#hosts.length} hosts`
         const fact =
@@ -151,7 +150,9 @@ export class Upstreams implements Hosting {
     if (this.#hosts.length === 0 && this.#found !== undefined) return this.#placeOnceFound(request, tried)
     const hosts = eligible(this.#hosts, tried)
     if (hosts === 'none') throw this.#nobody()
-    if (hosts === 'full') return this.#queue.wait(request)
+    if (hosts === 'full') {
+      return new Promise((take, refuse) => this.#queue.wait(request, { take, refuse }))
+    }
     return this.#choose(hosts, request).take()
   }
 
@@ -216,7 +217,7 @@ export class Upstreams implements Hosting {
     return this.#hosts.map((host) => host.status())
   }
 
-  get counts(): ConnectionQueue<Place>['counts'] {
+  get counts(): LineCounts {
     return this.#queue.counts
   }
 
