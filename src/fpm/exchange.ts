@@ -14,6 +14,8 @@ const MISSING = 'No input file specified.\n'
 /** A small answer, that a worker without a script gives. */
 const MISSING_LIMIT = 512
 const FULL = 65_528
+/** Bytes of a message of PHP's error log; a longer one becomes several. */
+const MESSAGE_LIMIT = 262_144
 /** In a request that came whole: the flags of BEGIN_REQUEST. */
 const FLAGS = 10
 
@@ -55,6 +57,8 @@ export class Exchange {
   #paramsAt = 0
   #paramsEnd = 0
   #said = false
+  /** The beginning of what PHP says on STDERR. */
+  #unsaid: ByteString = ''
   #finished: (() => void) | undefined
 
   constructor(connection: WebConnection, id: number, role: number, keep: boolean) {
@@ -148,13 +152,21 @@ export class Exchange {
    * each with a line break, which messages may hold as well: the next one is known where it begins as PHP's own do.
    */
   stderr(text: ByteString): void {
-    if (this.over) return
-    if (!this.connection.php) {
-      this.connection.writeText(streamRecords(Type.Stderr, this.id, text))
+    const { house } = this.connection
+    if (!house.php) {
+      if (!this.over) this.connection.writeText(streamRecords(Type.Stderr, this.id, text))
       return
     }
-    const messages = text.replace(/\n$/, '').split(/\n(?=PHP [A-Z])/)
-    this.complain(messages.map((each) => `PHP message: ${each}`).join('; '))
+    // A long one comes in several records.
+    const all = this.#unsaid + text
+    this.#unsaid = ''
+    if (!all.endsWith('\n') && all.length < MESSAGE_LIMIT) {
+      this.#unsaid = all
+      return
+    }
+    const messages = all.replace(/\n$/, '').split(/\n(?=PHP [A-Z])/)
+    house.logged(this, messages)
+    if (!this.over) this.complain(messages.map((each) => `PHP message: ${each}`).join('; '))
   }
 
   /** For the web server's own log, in its words. */
@@ -175,8 +187,9 @@ export class Exchange {
 
   /** The last records, up to END_REQUEST, which begins at `at`. @returns as `relay` does. */
   finish(chunk: Buffer, from: number, at: number): boolean {
+    if (this.#unsaid !== '') this.stderr('\n')
     if (this.over) return true
-    if (this.connection.php && this.sent === 0 && this.status === 404 && at - from < MISSING_LIMIT && isMissing(chunk, from, at)) {
+    if (this.connection.house.php && this.sent === 0 && this.status === 404 && at - from < MISSING_LIMIT && isMissing(chunk, from, at)) {
       this.answer(404, `${this.head.replace(/^Status: [^\r]*\r\n/, '')}\r\n`, 'File not found.\n', 'Primary script unknown')
       return true
     }

@@ -12,7 +12,7 @@ import type { FpmConfig, PoolConfig } from './config/types.ts'
 import type { Journal } from './journal.ts'
 import { Leader } from './leader.ts'
 import { MainLog } from './log/main-log.ts'
-import { WorkerOutput } from './log/worker-output.ts'
+import { Speech } from './log/speech.ts'
 import { phpCommand, programCommand } from './php-command.ts'
 import type { PhpProgram } from './php-command.ts'
 import { Pool } from './pool.ts'
@@ -118,6 +118,7 @@ class FpmFront {
       budget: this.#budget,
       identity,
       records,
+      speech: new Speech(config, this.#spec.config.global.logBuffering, this.#main),
       crashed: (pool: Pool) => this.#emergency(pool),
     }
     if (config.statusOf !== undefined) {
@@ -128,8 +129,7 @@ class FpmFront {
   }
 
   #phpPool(common: Common): Pool {
-    const { config, identity } = common
-    const output = this.#output(config)
+    const { config, identity, speech } = common
     const crewWith = (changed: PoolConfig): CrewSource => {
       const command = phpCommand(changed, this.#php(changed, identity), identity, process.env)
       const startCrew = (): Leader => {
@@ -137,7 +137,7 @@ class FpmFront {
           ...command,
           name: config.name,
           guard: this.#guard,
-          onOutput: (stream, bytes) => output(speaker(pool, leader), stream, bytes),
+          onOutput: (stream, bytes) => speech.printed(speaker(pool, leader), stream, bytes),
         })
         return leader
       }
@@ -179,28 +179,9 @@ class FpmFront {
   #programPool(common: Common, program: readonly [string, ...string[]]): Pool {
     const { config, identity } = common
     const command = programCommand(config, program, identity, process.env)
-    const startCrew = (): ProgramCrew =>
-      new ProgramCrew({ ...command, name: config.name, guard: this.#guard, onOutput: this.#output(config) })
+    const onOutput = (pid: number, stream: 'stdout' | 'stderr', bytes: Uint8Array): void => common.speech.printed(pid, stream, bytes)
+    const startCrew = (): ProgramCrew => new ProgramCrew({ ...command, name: config.name, guard: this.#guard, onOutput })
     return new Pool({ ...common, startCrew, crewWith: nobody, folders: undefined, subject: undefined, php: false })
-  }
-
-  /** What workers print, into the main log; nowhere unless catch_workers_output says so. */
-  #output(config: PoolConfig): (pid: number, stream: 'stdout' | 'stderr', bytes: Uint8Array) => void {
-    if (!config.catchWorkersOutput) return () => {}
-    const main = this.#main
-    const { logBuffering: buffering } = this.#spec.config.global
-    const outputs = new Map<number, WorkerOutput>()
-    return (pid, stream, bytes) => {
-      let output = outputs.get(pid)
-      if (output === undefined) {
-        if (outputs.size > 64) outputs.clear()
-        const head = (): string => main.head('warning', 'fpm_stdio_child_said')
-        const { name: pool, decorateWorkersOutput: decorate } = config
-        output = new WorkerOutput({ pool, pid, decorate, buffering, limit: main.limit, head, write: (line) => main.write(line) })
-        outputs.set(pid, output)
-      }
-      output.push(stream, bytes)
-    }
   }
 
   async ready(): Promise<void> {

@@ -6,16 +6,11 @@
 // possible to let the leader go on when nobody is at work. When it must fork while somebody is, its children are held still meanwhile:
 // whoever dies while the leader runs is waited for by it, and nobody learns how; and who is held still does not crash.
 
-import { mkdtempSync, linkSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { GatewayError } from '../core/index.ts'
-import { launch, lines, signalGroup } from '../process/index.ts'
-import type { Exit, Guard, Launched } from '../process/index.ts'
+import { SocketProgram, childrenOf, descriptorsOf, launch, signalGroup } from '../process/index.ts'
+import type { Accepted, Exit, Guard } from '../process/index.ts'
 import type { Crew, Hand } from './crew.ts'
 import { Link } from './link.ts'
-import { childrenOf, descriptorsOf, processStat, readWaitStatus } from './proc.ts'
+import { processStat, readWaitStatus } from './proc.ts'
 import type { Ending } from './proc.ts'
 
 export interface LeaderOptions {
@@ -56,57 +51,38 @@ export class Leader implements Crew {
   readonly pid: number
   readonly counts: boolean = true
   readonly exited: Promise<Exit>
-  /** Set once it has exited. */
-  exit: Exit | undefined
-  readonly #options: LeaderOptions
-  readonly #process: Launched
-  readonly #folder: string
-  /** Inodes of the children's ends of the connections made so far, until a child has closed its own: it may hold it long after we did. */
-  readonly #accepted = new Set<string>()
+  readonly #guard: Guard
+  /** How many children it has when none is missing. */
+  readonly #size: number
+  readonly #program: SocketProgram
   /** Everything that looks for who gained what happens one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
   /** How those ended that nobody has asked about, by pid: letting the leader go on lets the kernel forget it. */
   readonly #endings = new Map<number, Ending>()
-  #lastWords: string[] = []
 
   /** Starts it; throws when the program cannot be started. */
-  constructor(options: LeaderOptions) {
-    this.#options = options
-    this.#folder = mkdtempSync(join(tmpdir(), 'viaduct-fpm-'))
-    // From listen to close all in one turn of the event loop, so that Node never polls the socket: whoever polls it accepts
-    // connections meant for PHP. The second name stays when close() unlinks the first.
-    const listener = createServer()
-    listener.listen({ path: this.#path('first'), exclusive: true, backlog: 511 })
-    linkSync(this.#path('first'), this.#path('socket'))
-    try {
-      const fd = (listener as unknown as { _handle: { fd: number } })._handle.fd
-      const [command, ...args] = options.command
-      this.#process = launch(command, args, { cwd: options.cwd, env: options.env, stdio: [fd, 'pipe', 'pipe'], scheduling: 'batch' })
-    } catch (error) {
-      rmSync(this.#folder, { recursive: true, force: true })
-      throw error
-    } finally {
-      listener.close()
-    }
-    const child = this.#process
-    this.pid = child.pid
-    options.guard.watch(this.pid, this.#folder)
-    this.exited = child.exited.then((exit) => {
-      this.exit = exit
-      rmSync(this.#folder, { recursive: true, force: true })
-      return exit
+  constructor({ name, command, cwd, env, children, guard, onOutput }: LeaderOptions) {
+    const [file, ...args] = command
+    this.#guard = guard
+    this.#size = children
+    this.#program = new SocketProgram({
+      prefix: 'viaduct-fpm-',
+      start: (fd) => launch(file, args, { cwd, env, stdio: [fd, 'pipe', 'pipe'], scheduling: 'batch' }),
+      guard,
+      complaint: (pid) => `fpm: [pool ${name}] no child of ${command.at(-1)} (pid ${pid}) took a connection`,
     })
-    child.stdout?.on('data', (bytes: Buffer) => options.onOutput('stdout', bytes))
-    child.stdout?.on('error', () => {})
-    if (child.stderr !== null) {
-      child.stderr.on('data', (bytes: Buffer) => options.onOutput('stderr', bytes))
-      lines(child.stderr, (line) => (this.#lastWords = [...this.#lastWords.slice(-4), line]))
-    }
+    this.pid = this.#program.pid
+    this.exited = this.#program.exited
+    const { stdout, stderr } = this.#program.process
+    stdout?.on('data', (bytes: Buffer) => onOutput('stdout', bytes))
+    stdout?.on('error', () => {})
+    stderr?.on('data', (bytes: Buffer) => onOutput('stderr', bytes))
     void this.#next(() => this.#forked())
   }
 
-  #path(name: string): string {
-    return join(this.#folder, name)
+  /** Set once it has exited. */
+  get exit(): Exit | undefined {
+    return this.#program.exit
   }
 
   #next<T>(what: () => Promise<T>): Promise<T> {
@@ -121,79 +97,23 @@ export class Leader implements Crew {
   }
 
   async #hire(timeout: number): Promise<Hand> {
+    const program = this.#program
     const deadline = performance.now() + timeout
     // Only who is counted still has a connection: what is forgotten too late would have us fork too early, and no more.
-    this.#open()
-    if (this.#alive() <= this.#accepted.size) await this.#forked()
-    const link = new Link({ path: this.#path('socket') })
-    const { socket } = link
-    const failed = new Promise<never>((_, reject) => {
-      socket.once('error', reject)
-      socket.once('close', () => reject(new Error('closed before it was accepted')))
-    })
-    failed.catch(() => {})
-    socket.write(PRIME)
-    try {
-      const { inode, pid } = await Promise.race([this.#accepter(deadline), failed])
-      this.#accepted.add(inode)
-      this.#endings.delete(pid)
-      socket.removeAllListeners('error').removeAllListeners('close')
-      return { link, pid, crew: this, holds: () => descriptorsOf(pid).includes(`socket:[${inode}]`) }
-    } catch (error) {
-      socket.on('error', () => {})
-      socket.destroy()
-      // The news that the program has ended may come a little after that of its socket, and it is the better reason.
-      await Promise.race([this.exited, new Promise((resolve) => setTimeout(resolve, 200))])
-      throw new GatewayError('UNAVAILABLE', {
-        status: 503,
-        message: `fpm: [pool ${this.#options.name}] no child of ${this.#options.command.at(-1)} (pid ${this.pid}) took a connection: ${this.#reason(error)}`,
-        cause: error,
-      })
-    }
-  }
-
-  #reason(error: unknown): string {
-    const said = this.#lastWords.length > 0 ? `; it said: ${this.#lastWords.join(' | ')}` : ''
-    const { exit } = this
-    if (exit !== undefined) return `it exited with ${exit.signal ?? `status ${exit.code}`}${said}`
-    return (error instanceof Error ? error.message : String(error)) + said
-  }
-
-  async #accepter(deadline: number): Promise<{ inode: string; pid: number }> {
+    if (this.#alive() <= program.held()) await this.#forked()
+    const link = new Link({ path: program.path })
+    link.socket.write(PRIME)
     const begun = performance.now()
-    for (let wait = 1; ; wait = Math.min(wait * 2, 25)) {
-      if (this.exit !== undefined) throw new Error('the leader has exited')
-      const found = this.#newest()
-      if (found !== undefined) return found
-      // Some of those that live are at work for nobody.
-      if (performance.now() - begun > ACCEPT_TIME && this.#missing() > 0) await this.#forked()
-      if (performance.now() > deadline) throw new Error('timed out')
-      await new Promise((resolve) => setTimeout(resolve, wait))
-    }
+    const { inode, pid } = await program.accepted(link.socket, deadline - begun, () => this.#look(begun))
+    this.#endings.delete(pid)
+    return { link, pid, crew: this, holds: () => descriptorsOf(pid).includes(`socket:[${inode}]`) }
   }
 
-  /** The child's end of a connection carries the listener's first name in /proc/net/unix, and an inode once it is accepted. */
-  #newest(): { inode: string; pid: number } | undefined {
-    const inodes = new Set<string>()
-    for (const inode of this.#open()) if (!this.#accepted.has(inode)) inodes.add(`socket:[${inode}]`)
-    if (inodes.size === 0) return undefined
-    for (const pid of childrenOf(this.pid)) {
-      for (const link of descriptorsOf(pid)) if (inodes.has(link)) return { inode: link.slice(8, -1), pid }
-    }
-    return undefined
-  }
-
-  /** Inodes of the children's ends that are open now; what is remembered of the others is forgotten. */
-  #open(): Set<string> {
-    const open = new Set<string>()
-    const name = ` ${this.#path('first')}`
-    for (const line of readFileSync('/proc/net/unix', 'latin1').split('\n')) {
-      if (!line.endsWith(name)) continue
-      const [, , , , , state, inode] = line.split(/ +/)
-      if (state === '03' && inode !== undefined && inode !== '0') open.add(inode)
-    }
-    for (const inode of this.#accepted) if (!open.has(inode)) this.#accepted.delete(inode)
-    return open
+  async #look(begun: number): Promise<Accepted | undefined> {
+    const found = this.#program.newest(() => childrenOf(this.pid))
+    // Some of those that live are at work for nobody.
+    if (found === undefined && performance.now() - begun > ACCEPT_TIME && this.#missing() > 0) await this.#forked()
+    return found
   }
 
   // ---- forks
@@ -205,7 +125,7 @@ export class Leader implements Crew {
   }
 
   #missing(): number {
-    return this.#options.children - this.#alive()
+    return this.#size - this.#alive()
   }
 
   /** Lets it fork what is missing, and holds it still again. Those that have ended are gone then: their end must have been read. */
@@ -231,7 +151,7 @@ export class Leader implements Crew {
 
   /** Children who have a connection may crash at any time, so they are stopped; who was stopped by somebody else stays as it is. */
   async #hold(): Promise<number[]> {
-    if (this.#accepted.size === 0) return []
+    if (this.#program.held() === 0) return []
     const held = childrenOf(this.pid).filter((pid) => !/[TtZ]/.test(processStat(pid)?.state ?? 'Z'))
     for (const pid of held) this.kill(pid, 'SIGSTOP')
     const begun = performance.now()
@@ -307,6 +227,6 @@ export class Leader implements Crew {
     await this.exited
     // Children of one that was dead already are in the group, too.
     signalGroup(this.pid, 'SIGKILL')
-    this.#options.guard.forget(this.pid)
+    this.#guard.forget(this.pid)
   }
 }

@@ -15,6 +15,7 @@ import type { Journal } from './journal.ts'
 import { Extensions } from './params.ts'
 import type { Facts } from './params.ts'
 import type { Records } from './records.ts'
+import type { Speech } from './log/speech.ts'
 import { SettingsStaffs } from './settings-staffs.ts'
 import { Staff } from './staff.ts'
 import type { CrewSource, StaffOptions } from './staff-options.ts'
@@ -31,6 +32,7 @@ const HTML = 'Content-type: text/html; charset=UTF-8\r\n'
 export interface PoolOptions extends Omit<StaffOptions, 'crashed' | 'answered'> {
   readonly identity: Identity | undefined
   readonly records: Records
+  readonly speech: Speech
   crashed(pool: Pool): void
   readonly folders: ReadonlySet<string> | undefined
   /** For settings of a request; throws CONFIG for those that cannot be had. */
@@ -125,6 +127,10 @@ export class Pool implements House {
   listen(fd: number): Promise<void> {
     const { listenBacklog } = this.config
     return this.#door.listen(fd, listenBacklog > 0 ? listenBacklog : 65_535)
+  }
+
+  logged(exchange: Exchange, messages: readonly string[]): void {
+    if (exchange.worker !== undefined) this.#options.speech.logged(exchange.worker.pid, messages)
   }
 
   warn(text: string): void {
@@ -274,6 +280,7 @@ export class Pool implements House {
 
   #finished(exchange: Exchange): void {
     exchange.closeBody?.()
+    if (exchange.worker !== undefined) this.#options.speech.over(exchange.worker.pid, exchange.worker.hand.crew.pid)
     if (this.#measured) this.#measure(exchange)
     this.#note(exchange)
   }

@@ -1,6 +1,6 @@
 // What the kernel tells of a process: its state, its processor time, and how it ended while nobody has asked yet (proc(5)).
 
-import { readFileSync, readdirSync, readlinkSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 
 export interface ProcessStat {
@@ -61,36 +61,6 @@ names.set(29, 'SIGIO')
 export function endingText({ code, signal, core }: Ending): string {
   if (signal === undefined) return `with code ${code}`
   return `on signal ${signal} (${names.get(signal) ?? ''}${core ? ' - core dumped' : ''})`
-}
-
-/** Pids of a single-threaded process's children, those that have ended included. */
-export function childrenOf(pid: number): number[] {
-  try {
-    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1')
-    return text
-      .split(' ')
-      .map(Number)
-      .filter((each) => each > 0)
-  } catch {
-    return []
-  }
-}
-
-/** What a process's descriptors lead to: `socket:[123]` and the like. */
-export function descriptorsOf(pid: number): string[] {
-  try {
-    return readdirSync(`/proc/${pid}/fd`).map((name) => {
-      try {
-        return readlinkSync(`/proc/${pid}/fd/${name}`)
-      } catch {
-        // Closed while we looked.
-        return ''
-      }
-    })
-  } catch {
-    // The process went away, or is not ours.
-    return []
-  }
 }
 
 /** php-fpm's way to write a time: seconds and microseconds. */

@@ -41,6 +41,8 @@ export interface House {
   greet(exchange: Exchange): boolean
   /** All of it is there. `close` is for when the body is not needed any more. */
   serve(exchange: Exchange, body: readonly Uint8Array[] | ByteStream | null, close: () => void): void
+  /** PHP has written these into its error log. */
+  logged(exchange: Exchange, messages: readonly string[]): void
   /** Its connection broke before it was answered. */
   left(exchange: Exchange): void
   warn(text: string): void
@@ -240,8 +242,8 @@ export class WebConnection {
     if (wire !== '') this.socket.write(wire, 'latin1')
   }
 
-  get php(): boolean {
-    return this.#door.house.php
+  get house(): House {
+    return this.#door.house
   }
 
   hasRoom(): boolean {

@@ -162,7 +162,7 @@ test('a managed pool that is killed leaves no program and no folder behind', asy
   const exited = new Promise((resolve) => child.once('exit', resolve))
   try {
     await until('it serves', () => existsSync(file('log')) && readFileSync(file('log'), 'utf8').includes('ready to handle connections'))
-    expect(readdirSync(file('tmp')).filter((name) => name.startsWith('viaduct-spawn-'))).toHaveLength(1)
+    expect(readdirSync(file('tmp')).filter((name) => name.startsWith('viaduct-spawn-'))).toHaveLength(2)
     const family = descendants(child.pid!).filter((pid) => !readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('viaduct-guard'))
     for (const pid of [child.pid!, ...family.filter((each) => readFileSync(`/proc/${each}/cmdline`, 'latin1').includes('fpm-front'))])
       process.kill(pid, 'SIGKILL')
