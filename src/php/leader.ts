@@ -4,16 +4,11 @@
 // A leader, because children forked after opcache started share its memory: eight workers of a large application take
 // 38 MB this way and 214 MB as eight processes. A private socket, because whoever reaches it runs code as the worker.
 
-import { linkSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import type { Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
 import { openSocket } from '../fastcgi/index.ts'
-import { launch, lines, signalGroup } from '../process/index.ts'
-import type { Exit, Guard, Launched } from '../process/index.ts'
+import { SocketProgram, childrenOf, launch, signalGroup } from '../process/index.ts'
+import type { Exit, Guard } from '../process/index.ts'
 
 export interface LeaderOptions {
   /** For messages. */
@@ -42,59 +37,35 @@ const PRIME = Buffer.from([1, 5, 0, 0, 0, 0, 0, 0])
 export class Leader {
   readonly pid: number
   readonly exited: Promise<Exit>
-  /** Set once it has exited. */
-  exit: Exit | undefined
-  readonly #options: LeaderOptions
-  readonly #process: Launched
-  readonly #folder: string
-  /** Inodes of the children's ends of the connections made so far, until a child has closed its own: it may hold it long after we did. */
-  readonly #accepted = new Set<string>()
+  readonly #guard: Guard
+  readonly #program: SocketProgram
   #connecting: Promise<unknown> = Promise.resolve()
-  #lastWords: string[] = []
 
   /** Starts it; throws when the program cannot be started. `connect` tells whether it works. */
-  constructor(options: LeaderOptions) {
-    this.#options = options
-    this.#folder = mkdtempSync(join(tmpdir(), 'viaduct-php-'))
-    // From listen to close all in one turn of the event loop, so that Node never polls the socket: whoever polls it accepts
-    // connections meant for PHP. The second name stays when close() unlinks the first.
-    const listener = createServer()
-    listener.listen({ path: this.#path('first'), exclusive: true, backlog: 511 })
-    linkSync(this.#path('first'), this.#path('socket'))
-    try {
-      const fd = (listener as unknown as { _handle: { fd: number } })._handle.fd
-      const args = Object.entries(options.ini).flatMap(([name, value]) => ['-d', `${name}=${value}`])
-      this.#process = launch(options.phpCgi, args, {
-        cwd: options.cwd,
-        // Recycling is the pool's decision: php-cgi's own counter would close a connection under the next request.
-        env: { ...options.env, PHP_FCGI_CHILDREN: String(options.children), PHP_FCGI_MAX_REQUESTS: '0' },
-        stdio: [fd, 'ignore', 'pipe'],
-        scheduling: options.scheduling,
-      })
-    } catch (error) {
-      rmSync(this.#folder, { recursive: true, force: true })
-      throw error
-    } finally {
-      listener.close()
-    }
-    const child = this.#process
-    this.pid = child.pid
-    options.guard.watch(this.pid, this.#folder)
-    this.exited = child.exited.then((exit) => {
-      this.exit = exit
-      rmSync(this.#folder, { recursive: true, force: true })
-      return exit
+  constructor({ name, phpCgi, children, ini, env, cwd, scheduling, guard, log }: LeaderOptions) {
+    const args = Object.entries(ini).flatMap(([key, value]) => ['-d', `${key}=${value}`])
+    this.#guard = guard
+    this.#program = new SocketProgram({
+      prefix: 'viaduct-php-',
+      start: (fd) =>
+        launch(phpCgi, args, {
+          cwd,
+          // Recycling is the pool's decision: php-cgi's own counter would close a connection under the next request.
+          env: { ...env, PHP_FCGI_CHILDREN: String(children), PHP_FCGI_MAX_REQUESTS: '0' },
+          stdio: [fd, 'ignore', 'pipe'],
+          scheduling,
+        }),
+      guard,
+      complaint: (pid) => `php: "${name}": no worker of ${phpCgi} (pid ${pid}) took a connection`,
+      onLine: (line) => log.warn({ app: name, pid: this.pid }, line),
     })
-    if (child.stderr !== null) {
-      lines(child.stderr, (line) => {
-        this.#lastWords = [...this.#lastWords.slice(-4), line]
-        options.log.warn({ app: options.name, pid: this.pid }, line)
-      })
-    }
+    this.pid = this.#program.pid
+    this.exited = this.#program.exited
   }
 
-  #path(name: string): string {
-    return join(this.#folder, name)
+  /** Set once it has exited. */
+  get exit(): Exit | undefined {
+    return this.#program.exit
   }
 
   /** One after the other, so that what a child gained can only be what was just asked for. */
@@ -105,80 +76,15 @@ export class Leader {
   }
 
   async #connect(timeout: number): Promise<Child> {
-    const socket = openSocket({ path: this.#path('socket') })
-    const failed = new Promise<never>((_, reject) => {
-      socket.once('error', reject)
-      socket.once('close', () => reject(new Error('closed before it was accepted')))
-    })
-    failed.catch(() => {})
+    const socket = openSocket({ path: this.#program.path })
     socket.write(PRIME)
-    try {
-      const { inode, pid } = await Promise.race([this.#accepter(performance.now() + timeout), failed])
-      this.#accepted.add(inode)
-      socket.removeAllListeners('error').removeAllListeners('close')
-      return { socket, pid }
-    } catch (error) {
-      socket.on('error', () => {})
-      socket.destroy()
-      // The news that the program has ended may come a little after that of its socket, and it is the better reason.
-      await Promise.race([this.exited, new Promise((resolve) => setTimeout(resolve, 200))])
-      throw new GatewayError('UNAVAILABLE', {
-        status: 503,
-        retryAfter: 1,
-        message: `php: "${this.#options.name}": no worker of ${this.#options.phpCgi} (pid ${this.pid}) took a connection: ${this.#reason(error)}`,
-        cause: error,
-      })
-    }
-  }
-
-  #reason(error: unknown): string {
-    const said = this.#lastWords.length > 0 ? `; it said: ${this.#lastWords.join(' | ')}` : ''
-    const { exit } = this
-    if (exit !== undefined) return `it exited with ${exit.signal ?? `status ${exit.code}`}${said}`
-    return (error instanceof Error ? error.message : String(error)) + said
-  }
-
-  /** Waits until a child has accepted the newest connection, and tells which one. */
-  async #accepter(deadline: number): Promise<{ inode: string; pid: number }> {
-    for (let wait = 1; ; wait = Math.min(wait * 2, 25)) {
-      if (this.exit !== undefined) throw new Error('the leader has exited')
-      const found = this.#newest()
-      if (found !== undefined) return found
-      if (performance.now() > deadline) throw new Error('timed out')
-      await new Promise((resolve) => setTimeout(resolve, wait))
-    }
-  }
-
-  /** The child's end of a connection carries the listener's first name in /proc/net/unix, and an inode once it is accepted. */
-  #newest(): { inode: string; pid: number } | undefined {
-    const inodes = new Set<string>()
-    const open = new Set<string>()
-    for (const line of readFileSync('/proc/net/unix', 'latin1').split('\n')) {
-      if (!line.endsWith(` ${this.#path('first')}`)) continue
-      const [, , , , , state, inode] = line.split(/ +/)
-      if (state !== '03' || inode === undefined || inode === '0') continue
-      open.add(inode)
-      if (!this.#accepted.has(inode)) inodes.add(`socket:[${inode}]`)
-    }
-    for (const inode of this.#accepted) if (!open.has(inode)) this.#accepted.delete(inode)
-    if (inodes.size === 0) return undefined
-    for (const pid of this.children()) {
-      for (const link of descriptors(pid)) if (inodes.has(link)) return { inode: link.slice(8, -1), pid }
-    }
-    return undefined
+    const { pid } = await this.#program.accepted(socket, timeout, () => this.#program.newest(() => this.children()))
+    return { socket, pid }
   }
 
   /** Pids of its children now. */
   children(): number[] {
-    try {
-      const text = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'latin1')
-      return text
-        .split(' ')
-        .filter((each) => each !== '')
-        .map(Number)
-    } catch {
-      return []
-    }
+    return childrenOf(this.pid)
   }
 
   /**
@@ -206,29 +112,12 @@ export class Leader {
 
   /** Ends all of it: idle children leave when their connections close, busy ones are killed with the group after `grace` ms. */
   async stop(grace: number): Promise<void> {
-    if (this.exit === undefined) this.#process.kill('SIGTERM')
+    if (this.exit === undefined) this.#program.process.kill('SIGTERM')
     let timer: NodeJS.Timeout | undefined
     await Promise.race([this.exited, new Promise((resolve) => (timer = setTimeout(resolve, grace)))])
     clearTimeout(timer)
     signalGroup(this.pid, 'SIGKILL')
-    this.#options.guard.forget(this.pid)
+    this.#guard.forget(this.pid)
     await this.exited
-  }
-}
-
-function descriptors(pid: number): string[] {
-  const folder = `/proc/${pid}/fd`
-  try {
-    return readdirSync(folder).map((name) => {
-      try {
-        return readlinkSync(join(folder, name))
-      } catch {
-        // Closed while we looked.
-        return ''
-      }
-    })
-  } catch {
-    // The process went away while we looked.
-    return []
   }
 }

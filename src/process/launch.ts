@@ -70,6 +70,11 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null
 }
 
+/** In words: `SIGKILL`, `status 3`. */
+export function describeExit({ code, signal }: Exit): string {
+  return signal ?? `status ${code}`
+}
+
 /**
  * Starts `command` (a path, or a name on `env.PATH`, ours if that has none) in its own session and process group. What is asked
  * for and cannot be had is refused: PROGRAM_FAILED when the program or its folder is missing, CONFIG when a limit or a user needs

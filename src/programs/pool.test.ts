@@ -193,6 +193,21 @@ describe.skipIf(!hasC)('a pool of a C program on libfcgi', () => {
     await server.close()
   })
 
+  test('one whose client left is given nothing until it has finished', async () => {
+    const { pool } = open({ workers: 2 })
+    await pool.ready()
+    const workers = () => pool.pools!()[0]!.workers
+    const server = serveMemory(pool)
+    const begun = performance.now()
+    const exchange = server.request({ target: '/sleep?ms=400' })
+    await until(() => workers().busy === 1)
+    exchange.abort()
+    expect((await exchange).outcome.kind).toBe('cut')
+    await until(() => workers().idle === 2)
+    expect(performance.now() - begun).toBeGreaterThan(390)
+    await server.close()
+  })
+
   test('is replaced after maxRequests, without a request lost', async () => {
     const { get, lines } = open({ workers: 1, maxRequests: 3 })
     const pids: string[] = []
@@ -255,6 +270,7 @@ describe.skipIf(!hasC)('a pool of a C program on libfcgi', () => {
     for (let time = 0; time < 3; time++) {
       const all = await Promise.all(Array.from({ length: 4 }, () => server.request({ target: '/' })))
       expect(all.map(({ status }) => status)).toEqual(Array(4).fill(503))
+      expect(pool.pools!()[0]!.error).toMatch(reason)
       for (const { outcome } of all)
         expect(outcome).toMatchObject({ kind: 'failed', error: { message: expect.stringMatching(reason) as string } })
     }

@@ -4,12 +4,9 @@
 // END_REQUEST. How many there are is a policy's decision; this shell carries it out. One that is silent too long is killed; one that
 // dies costs its own request and nobody else's.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Connection } from '../fastcgi/index.ts'
 import type { CallEnd } from '../fastcgi/index.ts'
-import { Dispatcher, lifespan, openGuard, policyOf } from '../process/index.ts'
+import { Dispatcher, describeExit, lifespan, openGuard, policyOf } from '../process/index.ts'
 import type { Exit, Guard, Policy, Scoreboard } from '../process/index.ts'
 import { GatewayError, backend, describe, spool, silent } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
@@ -19,7 +16,7 @@ import type { ProgramLimits, ProgramPoolOptions } from './options.ts'
 import { boardOf, headOf } from './seat.ts'
 import type { Seat } from './seat.ts'
 import { Trouble } from './trouble.ts'
-import { Worker, census, ending, isReplaced } from './worker.ts'
+import { Worker, census, isReplaced } from './worker.ts'
 
 /**
  * A FastCGI program as an application, in processes of its own. `ready` rejects with the reason when it does not start. Requests reject
@@ -47,7 +44,6 @@ class Pool {
   readonly #board: Scoreboard
   readonly #hold: { bytes: number; time: number }
   readonly #deadlines: { firstByte: number; between: number }
-  readonly #folder = mkdtempSync(join(tmpdir(), 'viaduct-programs-'))
   readonly #workers = new Map<Worker, Seat | undefined>()
   readonly #looker: NodeJS.Timeout
   #memory: unknown
@@ -55,7 +51,6 @@ class Pool {
   #full = false
   readonly #trouble = new Trouble()
   #again: NodeJS.Timeout | undefined
-  #made = 0
   #closing = false
   readonly #readiness = new Readiness()
 
@@ -67,7 +62,6 @@ class Pool {
     this.#limits = { ...LIMITS, ...options.limits }
     this.#log = options.log ?? silent
     this.#guard = options.guard ?? openGuard()
-    this.#guard.watchFolder(this.#folder)
     this.#hold = { bytes: this.#limits.holdBytes, time: this.#limits.holdTime }
     this.#deadlines = { firstByte: this.#limits.silence, between: this.#limits.silence }
     const { queue: maxQueue, queueTimeout, slow } = this.#limits
@@ -198,8 +192,6 @@ class Pool {
         command: this.#options.command,
         args: this.#options.args ?? [],
         launch: launchOptions(this.#options),
-        folder: this.#folder,
-        socket: String(++this.#made),
         guard: this.#guard,
         log: this.#log,
         lifespan: lifespan(this.#options.maxRequests),
@@ -300,7 +292,7 @@ class Pool {
       const when = worker.task === undefined ? '' : ' during a request'
       this.#log.error(
         { app: this.#name, pid: worker.pid, code: exit.code, signal: exit.signal, requests: worker.requests, ...worker.task },
-        `programs: process ${worker.pid} of "${this.#name}" exited with ${ending(exit)}${when}; ${next}`,
+        `programs: process ${worker.pid} of "${this.#name}" exited with ${describeExit(exit)}${when}; ${next}`,
       )
     }
     this.#decide()
@@ -332,8 +324,6 @@ class Pool {
     const workers = [...this.#workers]
     for (const [, seat] of workers) seat?.connection.close(error)
     await Promise.all(workers.map(([worker]) => worker.stop(Math.min(grace, this.#limits.stop))))
-    rmSync(this.#folder, { recursive: true, force: true })
-    this.#guard.forgetFolder(this.#folder)
     if (this.#options.guard === undefined) this.#guard.close()
   }
 }
