@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { has } from '../../test/peers.ts'
-import { mount } from '../core/index.ts'
+import { getHeader, mount } from '../core/index.ts'
 import { serveMemory } from '../testing/index.ts'
 import { findPython } from '../wsgi/index.ts'
 import { buildSite, describeFolder, explainRequest, loadConfig } from './index.ts'
@@ -190,7 +190,7 @@ describe.skipIf(!has('python3'))('a folder with Python in it', () => {
     put('bad/app.py', 'import no_such_module\napp = 1\n')
     const site = await build()
     expect(await ask(site, '/good/')).toEqual([200, '/good|/|'])
-    expect((await ask(site, '/bad/'))[0]).toBe(500)
+    expect((await ask(site, '/bad/'))[0]).toBe(503)
     expect(lines.join('\n')).toContain(`bad/app.py cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'`)
   })
 
@@ -339,6 +339,21 @@ describe('a folder with FastCGI programs', () => {
     expect(settings.cgi.start).toBe(false)
     // What cannot be started is not: its page says what is missing, and no reload is refused for it.
     expect(settings.started).toEqual(['/a.fcgi'])
+  })
+
+  test('says of one that exits at its start that it does not start, in the log, to the client and in the status', async () => {
+    put('a.fcgi', '#!/bin/sh\necho "no database" >&2\nexit 3\n', 0o755)
+    const site = await build()
+    const { status, headers, body } = await serveMemory(site).request({ target: '/a.fcgi' })
+    expect([status, getHeader(headers, 'retry-after')]).toEqual([503, '1'])
+    expect(body.toString()).toBe(
+      '503 Service Unavailable\nThe application behind this page does not start. The log of the server knows why.\n',
+    )
+    const reason = /^programs: ".*a\.fcgi" does not start: .*exited with status 3; it said: no database$/
+    expect(lines.at(-1)).toMatch(reason)
+    expect(site.pools!()).toEqual([
+      expect.objectContaining({ kind: 'fcgi-program', name: `${folder}/a.fcgi`, error: expect.stringMatching(reason) as string }),
+    ])
   })
 
   test('explains where the interpreter is missing, and refuses what is not executable', async () => {

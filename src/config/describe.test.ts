@@ -171,8 +171,9 @@ test('a program that cannot be read asks for nothing that is known', async () =>
   expect(await interpreterOf(join(root, 'nothing'), bin)).toBeUndefined()
 })
 
+const there = (name: string): string => `there is no ${name} that can be run`
+
 describe('of a program that is not there', () => {
-  const there = (name: string): string => `there is no ${name} that can be run`
   test.each<[string, string, string | undefined, string]>([
     ['node', 'node', 'nodejs|node', 'there is no node on PATH (BIN)'],
     ['php-cgi', 'php-cgi', 'php.*', 'there is no php-cgi on PATH (BIN)'],

@@ -107,7 +107,7 @@ export function buildFcgi(plan: FcgiPlan, what: FcgiCommand, scope: BuildScope, 
         ...(own !== undefined && { limits: own }),
         ...(scope.guard !== undefined && { guard: scope.guard }),
       }),
-    { ...startOf(scope, name), now },
+    { ...startOf(scope, name), now, pool: { kind: 'fcgi-program', interpreter: { mode: 'native', name: what.command } } },
   )
 }
 

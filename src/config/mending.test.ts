@@ -93,6 +93,42 @@ describe('an application that does not come up', () => {
     }
   })
 
+  test.each<[number, boolean, number, number | undefined]>([
+    [1000, true, 503, 1],
+    [1001, true, 503, 1],
+    [9000, true, 503, 32],
+    [1000, false, 500, undefined],
+  ])('that took until %i ms, and is tried again: %s, is a %i with Retry-After %s', async (time, again, status, retryAfter) => {
+    const now = vi.spyOn(performance, 'now')
+    try {
+      now.mockReturnValue(1000)
+      const make = (): Backend => {
+        now.mockReturnValue(time)
+        return program().make()
+      }
+      const application = mending(make, { name: 'a', now: false, again })
+      const told = { code: 'NOT_STARTED', status, retryAfter, message: 'line 3: no such thing' }
+      // The one that tried it, and the next one.
+      for (let i = 0; i < 2; i++) await expect(async () => application(makeRequest({}))).rejects.toMatchObject(told)
+    } finally {
+      now.mockRestore()
+    }
+  })
+
+  test('is in the status with the reason, until it comes up', async () => {
+    const broken = program()
+    const pool = { kind: 'wsgi', interpreter: { mode: 'native', name: 'python' } } as const
+    const application = mending(broken.make, { name: '/a/app.py', now: true, pool })
+    await application.ready()
+    expect(application.pools!()).toEqual([
+      expect.objectContaining({ name: '/a/app.py', ...pool, error: 'line 3: no such thing', processes: [] }),
+    ])
+    broken.mended = true
+    await vi.waitFor(async () => expect(await ask(application)).toBe('works'), 5000)
+    expect(application.pools!()).toEqual([])
+    await application.close(0)
+  })
+
   test('is not tried again where that cannot change anything', async () => {
     const broken = program()
     const application = mending(broken.make, { name: 'a', now: true, again: false })

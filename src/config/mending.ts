@@ -3,8 +3,8 @@
 // What does not come up is answered with the reason as an error, and tried again by a later request: whoever mends a program sees it
 // work when the page is loaded again, without a word to the server.
 
-import { GatewayError, backend, describe } from '../core/index.ts'
-import type { Backend } from '../core/index.ts'
+import { GatewayError, backend, describe, downPool, notStarted } from '../core/index.ts'
+import type { Backend, PoolStatus } from '../core/index.ts'
 import type { BuildScope } from './kinds/kind.ts'
 
 export interface MendingOptions {
@@ -14,6 +14,8 @@ export interface MendingOptions {
   readonly now: boolean
   /** `ready` rejects for what does not come up: there is something before it that goes on. Default: it resolves, and everything else is served. */
   readonly strict?: boolean
+  /** How its pool is called in a status while it is down. Default: it is in none. */
+  readonly pool?: Pick<PoolStatus, 'kind' | 'interpreter'>
   /** A second try may end otherwise than the first. Default true. */
   readonly again?: boolean
   /** Hears whether the last try has failed. */
@@ -64,7 +66,7 @@ export function mending(make: () => Backend | Promise<Backend>, options: Mending
   return backend((request) => mended.up?.(request) ?? mended.start().then((each) => each(request)), {
     ready: () => mended.ready(),
     close: (grace) => mended.close(grace),
-    pools: () => (mended.up ?? mended.coming)?.pools?.() ?? [],
+    pools: () => mended.pools(),
   })
 }
 
@@ -76,7 +78,7 @@ class Mending {
   readonly #make: () => Backend | Promise<Backend>
   readonly #options: MendingOptions
   #starting: Promise<Backend> | undefined
-  #failed: { readonly error: unknown; readonly until: number } | undefined
+  #failed: { readonly error: GatewayError; readonly at: number; readonly until: number } | undefined
   #closed = false
 
   constructor(make: () => Backend | Promise<Backend>, options: MendingOptions) {
@@ -86,15 +88,28 @@ class Mending {
     if (options.now) this.start().catch(() => {})
   }
 
-  /** Rejects with the reason of the last failure while it is too early for another try. */
+  /** Rejects with what a request is told; at once while it is too early for another try. */
   start(): Promise<Backend> {
     if (this.#closed) return Promise.reject(this.#closedError())
-    if (this.#failed !== undefined && performance.now() < this.#failed.until) return Promise.reject(this.#failed.error)
+    if (this.#failed !== undefined && performance.now() < this.#failed.until) return Promise.reject(this.#refusal(this.#failed.error))
     return (this.#starting ??= this.#start())
+  }
+
+  #refusal(error: GatewayError): GatewayError {
+    return error.code === 'CLOSED' ? error : notStarted(error, (this.#failed?.until ?? 0) - performance.now())
+  }
+
+  pools(): readonly PoolStatus[] {
+    const made = this.up ?? this.coming
+    const { pool, name } = this.#options
+    if (made !== undefined) return made.pools?.() ?? []
+    if (pool === undefined || this.#failed === undefined) return []
+    return [downPool({ ...pool, name, started: this.#failed.at }, describe(this.#failed.error))]
   }
 
   async #start(): Promise<Backend> {
     const began = performance.now()
+    const at = Date.now()
     let made: Backend | undefined
     try {
       made = this.coming = await this.#make()
@@ -107,10 +122,10 @@ class Mending {
     } catch (error) {
       const took = performance.now() - began
       const until = this.#options.again === false ? Infinity : performance.now() + Math.max(PAUSE, SHARE * took)
-      this.#failed = { error: asGatewayError(error), until }
+      this.#failed = { error: asGatewayError(error), at, until }
       if (!this.#closed) this.#options.down?.(true)
       await made?.close(0)
-      throw this.#failed.error
+      throw this.#refusal(this.#failed.error)
     } finally {
       this.#starting = this.coming = undefined
     }
@@ -119,7 +134,7 @@ class Mending {
   async ready(): Promise<void> {
     if (!this.#options.now) return
     try {
-      await this.#starting
+      await this.#starting?.catch(() => {})
       if (this.#failed !== undefined) throw this.#failed.error
     } catch (error) {
       if (this.#options.strict === true) throw error

@@ -124,7 +124,7 @@ describe.skipIf(!has('python3'))('wsgi', () => {
     put('site/app.py', 'import no_such_module\ndef app(): pass\n')
     const server = await build({ kind: 'wsgi', root: 'site', workers: 1 })
     const [status, body] = await ask(server, '/at/x')
-    expect([status, body.includes('no_such_module')]).toEqual([500, false])
+    expect([status, body.includes('no_such_module')]).toEqual([503, false])
     expect(lines.join('\n')).toContain(
       `app.py cannot be loaded: ModuleNotFoundError: No module named 'no_such_module' (${folder}/site/app.py:1)`,
     )

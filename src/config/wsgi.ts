@@ -200,7 +200,11 @@ export function buildWsgi(plan: WsgiPlan, scope: BuildScope, name: string, now: 
       if ('embedded' in plan) return embeddedWsgi({ ...plan, ...common })
       return wsgiPool({ ...plan, ...common })
     },
-    { ...startOf(scope, name), now },
+    {
+      ...startOf(scope, name),
+      now,
+      pool: { kind: 'wsgi', interpreter: { mode: 'embedded' in plan ? 'embedded' : 'native', name: 'python' } },
+    },
   )
 }
 

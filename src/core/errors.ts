@@ -16,6 +16,7 @@ export type GatewayErrorCode =
   | 'UPSTREAM_TRUNCATED' // the other side stopped before its answer was whole
   | 'UPSTREAM_HEAD' // the answer's header block is missing, too long or malformed
   | 'PROGRAM_FAILED' // a program could not be started, or died
+  | 'NOT_STARTED' // an application does not start: nobody is there who could answer
   | 'REDIRECT_LOOP'
   | 'FILE_REFUSED' // a path leads outside its root or to something that must not be served
   | 'CONTRACT' // a rule of the contract was broken: lint
@@ -42,6 +43,17 @@ export class GatewayError extends Error {
 /** The status that an error of any kind means to the client. */
 export function statusOf(error: unknown): number {
   return error instanceof GatewayError ? error.status : 500
+}
+
+/**
+ * What a request for an application that does not start is told, with the reason for the log. It is tried again in `wait` milliseconds:
+ * 503 with Retry-After (RFC 9110, 10.2.3). Infinity: nothing tries it again, and 503 would promise too much: 500.
+ */
+export function notStarted(reason: unknown, wait: number): GatewayError {
+  const message = describe(reason)
+  if (!Number.isFinite(wait)) return new GatewayError('NOT_STARTED', { status: 500, message, cause: reason })
+  const retryAfter = Math.max(1, Math.ceil(wait / 1000))
+  return new GatewayError('NOT_STARTED', { status: 503, message, cause: reason, retryAfter })
 }
 
 /** One line about an error of any kind, for the log. */

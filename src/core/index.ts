@@ -1,8 +1,9 @@
 // The face of `viaduct`: what a request is, and what everything else is made of.
 
 export * from './types.ts'
+export { downPool } from './status.ts'
 export type * from './status.ts'
-export { GatewayError, describe, statusOf } from './errors.ts'
+export { GatewayError, describe, notStarted, statusOf } from './errors.ts'
 export type { GatewayErrorCode } from './errors.ts'
 export {
   Headers,

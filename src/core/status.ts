@@ -22,6 +22,8 @@ export interface PoolStatus {
   readonly restarts: number
   /** Requests that ran longer than the limit `slow`. */
   readonly slow: number
+  /** Why no worker starts, while there is none that could answer. */
+  readonly error?: string
   /** Each worker that there is. */
   readonly processes: readonly WorkerStatus[]
 }
@@ -34,6 +36,21 @@ export interface Interpreter {
   readonly name: string
   /** Where it is known. */
   readonly version?: string
+}
+
+/** A pool that has not come up, for the reason `error`. */
+export function downPool(of: Pick<PoolStatus, 'name' | 'kind' | 'interpreter' | 'started'>, error: string): PoolStatus {
+  return {
+    ...of,
+    workers: { total: 0, idle: 0, busy: 0, maxBusy: 0 },
+    queue: { waiting: 0, maxWaiting: 0, limit: 0 },
+    requests: 0,
+    failures: { timeouts: 0, crashes: 0, refused: 0 },
+    restarts: 0,
+    slow: 0,
+    error,
+    processes: [],
+  }
 }
 
 /** A worker is a place for one request at a time: a process, or a thread where a process has several. */

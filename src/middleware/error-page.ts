@@ -45,7 +45,16 @@ function failed(request: GatewayRequest, error: unknown, log: Log | undefined): 
   else if (error instanceof GatewayError && BUSY.has(error.code)) log?.warn(fields, message)
   else log?.error(fields, message)
   const again = error instanceof GatewayError ? error.retryAfter : undefined
-  return page(request, status, again === undefined ? [] : ['Retry-After', String(again)])
+  return page(request, status, again === undefined ? [] : ['Retry-After', String(again)], wordsFor(error))
+}
+
+/** Who is told that a server is busy tries again soon, and finds nothing else where the application is what does not work. */
+function wordsFor(error: unknown): string | undefined {
+  if (!(error instanceof GatewayError)) return undefined
+  if (error.code === 'NOT_STARTED') return 'The application behind this page does not start. The log of the server knows why.'
+  return error.status === 503 && !BUSY.has(error.code)
+    ? 'The application behind this page cannot be reached. The log of the server knows why.'
+    : undefined
 }
 
 const WORDS: Readonly<Record<number, string>> = {
@@ -63,9 +72,9 @@ const WORDS: Readonly<Record<number, string>> = {
   504: 'The program behind this page took too long.',
 }
 
-function page(request: GatewayRequest, status: number, headers: HeaderList): GatewayResponse {
+function page(request: GatewayRequest, status: number, headers: HeaderList, told?: string): GatewayResponse {
   const title = STATUS_CODES[status] ?? (status < 500 ? 'Client Error' : 'Server Error')
-  const words = WORDS[status] ?? (status < 500 ? 'This request cannot be answered.' : WORDS[500]!)
+  const words = told ?? WORDS[status] ?? (status < 500 ? 'This request cannot be answered.' : WORDS[500]!)
   const kept = hasHeader(headers, 'content-length') ? withoutLength(headers) : headers
   const made = prefersHtml(request)
     ? html(status, document(status, title, words), kept)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { Channel, GatewayError, collect, empty, html, text } from '../core/index.ts'
+import { Channel, GatewayError, collect, empty, html, notStarted, text } from '../core/index.ts'
 import { makeRequest } from '../testing/index.ts'
 import { accessLog, bodyLimit, combined, errorPage, timeout } from './index.ts'
 import type { Application, GatewayRequest, GatewayResponse, Log, OutcomeKind } from '../core/index.ts'
@@ -174,6 +174,22 @@ describe('the error page', () => {
       ])
       if (status === 503) expect(response.headers.slice(2)).toEqual(['Retry-After', '7'])
     }
+  })
+
+  test.each<[GatewayError, string]>([
+    [new GatewayError('QUEUE_FULL', { status: 503, message: 'secret' }), 'The server is busy. Please try again in a moment.'],
+    [notStarted(new Error('secret'), 250), 'The application behind this page does not start. The log of the server knows why.'],
+    [notStarted(new Error('secret'), Infinity), 'The application behind this page does not start. The log of the server knows why.'],
+    [
+      new GatewayError('UNAVAILABLE', { status: 503, message: 'secret' }),
+      'The application behind this page cannot be reached. The log of the server knows why.',
+    ],
+  ])('of %s is the server busy only where that is the reason', async (error, words) => {
+    const { body, status } = await errorPage()(() => Promise.reject(error))(makeRequest({}))
+    expect([body, status]).toEqual([
+      `${status} ${status === 503 ? 'Service Unavailable' : 'Internal Server Error'}\n${words}\n`,
+      error.status,
+    ])
   })
 
   test('has words for a status nobody knows', async () => {

@@ -1,5 +1,6 @@
 // What has gone wrong with a pool's processes: how long there is none to be started, and what requests are told meanwhile.
 
+import { notStarted } from '../core/index.ts'
 import { WELL, restart } from '../process/index.ts'
 import type { RestartMemory } from '../process/index.ts'
 import { census } from './worker.ts'
@@ -20,9 +21,10 @@ export class Trouble {
     return delay
   }
 
-  /** Why a request would wait in vain; undefined where it may be the one that starts the next of these. */
-  refusal(workers: Iterable<Worker>): unknown {
-    if (performance.now() >= this.notBefore && census(workers, 0).starting === 0) this.unfit = undefined
-    return this.unfit
+  /** What a request is told that would wait in vain; undefined where it may be the one that starts the next of these. */
+  refusal(workers: Iterable<Worker>): Error | undefined {
+    const wait = this.notBefore - performance.now()
+    if (wait <= 0 && census(workers, 0).starting === 0) this.unfit = undefined
+    return this.unfit === undefined ? undefined : notStarted(this.unfit, wait)
   }
 }

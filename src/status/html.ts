@@ -50,6 +50,9 @@ export function statusHtml({ version, pid, started, now, pools }: StatusReport):
     `<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Status</title><style>${STYLE}</style></head><body>\n` +
     `<h1>Status</h1>\n<p>Viaduct ${escapeHtml(version)}, pid ${pid}, up ${span(now - started)}</p>\n` +
     `<table>\n${head(HEAD)}${rows.join('')}</table>\n`
+  const down = pools.filter(({ error }) => error !== undefined)
+  if (down.length > 0)
+    page += `<h2>Does not start</h2>\n<table>\n${down.map((pool) => row([cell(nameOf(pool)), cell(pool.error!, 't')])).join('')}</table>\n`
   for (const pool of pools) {
     if (pool.processes === undefined || pool.processes.length === 0) continue
     page += `<h2>${escapeHtml(nameOf(pool))}, ${escapeHtml(pool.kind)}</h2>\n<table>\n${head(WORKER)}${pool.processes.map((each) => workerRow(each, now)).join('')}</table>\n`

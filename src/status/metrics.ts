@@ -24,6 +24,12 @@ const by =
 
 const FAMILIES: readonly Family[] = [
   {
+    name: 'viaduct_pool_up',
+    type: 'gauge',
+    help: 'Whether the pool has come up: 0 where no worker starts.',
+    samples: one((pool) => (pool.error === undefined ? 1 : 0)),
+  },
+  {
     name: 'viaduct_workers',
     type: 'gauge',
     help: 'Workers of the pool by state.',

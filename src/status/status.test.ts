@@ -64,6 +64,19 @@ site: /py "a"\\b/app.py wsgi, embedded
     )
   })
 
+  test('tells why a pool does not start', () => {
+    const down = { ...POOL, error: 'exited with status 3; it said: <b>no</b>' }
+    const report = { ...REPORT, pools: [down, PYTHON] }
+    expect(statusText(report)).toContain('\ndoes not start\n  shop  exited with status 3; it said: <b>no</b>\n\nshop php\n')
+    expect(statusText(REPORT)).not.toContain('does not start')
+    expect(render(report, 'html').body).toContain(
+      '<td>shop</td><td class="t">exited with status 3; it said: &#60;b&#62;no&#60;/b&#62;</td>',
+    )
+    expect(render(report, 'openmetrics').body).toContain(
+      'viaduct_pool_up{app="shop",pool="shop",kind="php"} 0\nviaduct_pool_up{app="site",pool="/py \\"a\\"\\\\b/app.py",kind="wsgi"} 1\n',
+    )
+  })
+
   test('without a pool says so', () => {
     expect(statusText({ ...REPORT, pools: [] })).toContain('no pool has been started')
   })

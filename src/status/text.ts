@@ -32,6 +32,9 @@ export function statusText({ version, pid, started, now, pools }: StatusReport, 
   const rows = pools.map((pool) => poolRow(pool, paint))
   const head = HEAD.map((text, i) => ({ text, paint: paint.bold, right: i > 2 }))
   let text = `${about}\n${table([head, ...rows])}`
+  const down = pools.filter(({ error }) => error !== undefined)
+  if (down.length > 0)
+    text += `\n${paint.red('does not start')}\n${table(down.map((pool) => [{ text: `  ${nameOf(pool)}` }, { text: pool.error! }]))}`
   for (const pool of pools) {
     if (pool.processes === undefined || pool.processes.length === 0) continue
     text += `\n${paint.bold(nameOf(pool))} ${paint.dim(kindOf(pool))}\n${table(pool.processes.map((each) => workerRow(each, now, paint)))}`

@@ -136,7 +136,8 @@ describe.skipIf(!has('python3'))('workers', () => {
     })
     for (let time = 0; time < 3; time++) {
       const all = await Promise.all(Array.from({ length: 4 }, () => server.request({ target: '/' })))
-      expect(all.map(({ status }) => status)).toEqual(Array(4).fill(500))
+      expect(all.map(({ status }) => status)).toEqual(Array(4).fill(503))
+      expect(all.every(({ headers }) => Number(headers[headers.indexOf('Retry-After') + 1]) >= 1)).toBe(true)
       expect(logged()).toContain('No module named')
     }
   })

@@ -51,6 +51,7 @@ export class Crew {
   /** There can be no more, and the policy knows: nothing to ask it about each request that waits. */
   #full = false
   /** Workers that ended and whose successors may not be started yet. */
+  #restingUntil = 0
   #resting = 0
   /** What those that are to be started next remember of those before them. */
   readonly #memories: RestartMemory[] = []
@@ -113,6 +114,11 @@ export class Crew {
   /** A worker is coming up, or will without being asked for. */
   get trying(): boolean {
     return this.#resting > 0 || this.#starting() > 0
+  }
+
+  /** Milliseconds until the next one is started that waits for its turn; 0: now, or none does. */
+  get pause(): number {
+    return this.#resting === 0 ? 0 : Math.max(0, this.#restingUntil - performance.now())
   }
 
   /** A request waits: perhaps there should be more workers. */
@@ -251,6 +257,7 @@ export class Crew {
   }
 
   #rest(delay: number, memory: RestartMemory): void {
+    this.#restingUntil = performance.now() + delay
     this.#resting++
     setTimeout(() => {
       if (this.#stopping) return

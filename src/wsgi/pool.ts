@@ -4,7 +4,7 @@
 // wait behind a slow one; so what a worker has not started when it has been silent for two milliseconds is taken back and given to
 // others. A request is sent only when its whole body is here: slow uploads hold no worker.
 
-import { GatewayError, backend, spool, silent } from '../core/index.ts'
+import { GatewayError, backend, notStarted, spool, silent } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
 import { Scoreboard } from '../process/index.ts'
 import { Call } from './call.ts'
@@ -125,7 +125,7 @@ class Pool {
     const line = this.#queue.size === 0 ? lineFor(this.#lines, call) : undefined
     if (line !== undefined) this.#send(line, call)
     else if (this.#closing !== undefined) this.#refuse(call, closed(this.#name))
-    else if (this.#unfit !== undefined && this.#crew.trying) this.#refuse(call, this.#unfit)
+    else if (this.#unfit !== undefined && this.#crew.trying) this.#refuse(call, notStarted(this.#unfit, this.#crew.pause))
     else if (this.#queue.size >= this.#limits.queue) this.#refuse(call, this.#refusal('QUEUE_FULL'))
     else {
       this.#unfit = undefined
@@ -241,7 +241,7 @@ class Pool {
     this.#unfit = error
     for (const call of this.#queue.all()) {
       this.#queue.remove(call)
-      this.#refuse(call, error)
+      this.#refuse(call, notStarted(error, this.#crew.pause))
     }
   }
 
@@ -296,7 +296,8 @@ class Pool {
 
   status(): PoolStatus {
     const waiting = this.#queue.size + prefetched(this.#lines)
-    return this.#board.status({ waiting, maxWaiting: this.#maxWaiting, limit: this.#limits.queue, refused: this.#refused })
+    const facts = { waiting, maxWaiting: this.#maxWaiting, limit: this.#limits.queue, refused: this.#refused }
+    return { ...this.#board.status(facts), ...(this.#unfit !== undefined && { error: this.#unfit.message }) }
   }
 
   counts(): WsgiCounts {

@@ -129,7 +129,7 @@ export class Worker implements LineOwner {
       new GatewayError('TIMEOUT', {
         status: 503,
         retryAfter: 1,
-        message: `wsgi: "${this.#options.name}": ${this.#options.application} was not loaded within ${this.#options.start} ms; raise the start limit or look at what it does while it is imported`,
+        message: `wsgi: "${this.#options.name}" does not start: ${this.#options.application} was not loaded within ${this.#options.start} ms; raise the start limit or look at what it does while it is imported`,
       }),
     )
   }
@@ -243,6 +243,9 @@ export class Worker implements LineOwner {
     const { name, application } = this.#options
     const said = this.#lastWords.length > 0 ? `; it said: ${this.#lastWords.join(' | ')}` : ''
     const how = this.#reason ?? `the worker ended with ${exit.signal ?? `status ${exit.code}`} before it was ready${said}`
-    return new GatewayError('PROGRAM_FAILED', { status: 500, message: `wsgi: "${name}": ${application} cannot be loaded: ${how}` })
+    return new GatewayError('PROGRAM_FAILED', {
+      status: 500,
+      message: `wsgi: "${name}" does not start: ${application} cannot be loaded: ${how}`,
+    })
   }
 }

@@ -245,7 +245,7 @@ describe('a reload', () => {
     const applications = { shop: { kind: 'wsgi', root: 'py', workers: 1 } }
     put('viaduct.config.json', config('', { applications, sites: [{ routes: [{ application: 'shop' }] }] }))
     const { program, url } = await serving()
-    expect(await ask(url, '/')).toMatchObject({ status: 500 })
+    expect(await ask(url, '/')).toMatchObject({ status: 503 })
     put('py/app.py', good)
     await until('the mended one', async () => (await ask(url, '/')).body === 'works')
     put('py/app.py', 'import no_such_module\napp = 1\n')

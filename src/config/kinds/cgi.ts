@@ -1,6 +1,6 @@
 // `cgi`: one program, or each program of a folder, started for each request (RFC 3875).
 
-import { derive, fromByteString, toByteString, silent } from '../../core/index.ts'
+import { derive, toByteString, silent } from '../../core/index.ts'
 import { hasDotSegment } from '../../static/index.ts'
 import { buildPrograms, describePrograms, programMembers, programVariables } from '../programs.ts'
 import { firstLineOf, interpreterOf, missing, tellMissing } from '../interpreter.ts'

@@ -1,7 +1,7 @@
 // `fcgi-program`: a FastCGI program that is started and looked after here, in as many processes as are needed.
 
 import { dirname } from 'node:path'
-import { fromByteString, toByteString } from '../../core/index.ts'
+import { toByteString } from '../../core/index.ts'
 import { findProgram } from '../../process/index.ts'
 import { describeProgram } from '../../programs/index.ts'
 import { buildFcgi, describeFcgi, fcgiMembers, fcgiVariables } from '../fcgi.ts'
