@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { Server as HttpServer } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import type { Socket } from 'node:net'
-import { GatewayError, describe } from '../core/index.ts'
+import { Doorkeeper, GatewayError, logFailure } from '../core/index.ts'
 import type { Address, Application, Endpoint, ErrorStream, Log } from '../core/index.ts'
 import { bare, clientErrorStatus, refuseConnect } from './client-error.ts'
 import { Connection, nowhere } from './connection.ts'
@@ -33,19 +33,21 @@ export class Door {
   local: Endpoint | undefined = undefined
   /** Counts sweeps: the clock of everything that has no timer of its own. */
   tick = 0
+  /** Hears of work that goes on after a response. */
+  readonly track: (work: Promise<unknown>) => void
   readonly #log: Log
-  readonly #work: Set<Promise<unknown>> = new Set()
+  readonly #keeper: Doorkeeper
   /** While closing: until when a connection without a request may stay. */
   readonly #stays: WeakMap<Connection, number> = new WeakMap()
   readonly #interval: number
   readonly #sweeper: NodeJS.Timeout
-  #dropped = 0
-  #idle: (() => void) | undefined
 
   constructor(application: Application, limits: HttpLimits, log: Log) {
     this.application = application
     this.limits = limits
     this.#log = log
+    this.#keeper = new Doorkeeper('http', limits.connections, log)
+    this.track = this.#keeper.track
     this.#interval = sweepInterval(limits)
     const server = (this.server = createServer({
       IncomingMessage: Incoming,
@@ -67,7 +69,7 @@ export class Door {
     // Beyond its own limit node drops fields without a word. The bytes are limited, and the number is checked here.
     server.maxHeadersCount = 0
     this.acceptor = server
-    this.#bound(server)
+    this.#keeper.limit(server)
     server.on('connection', (socket) => this.#onConnection(socket))
     server.on('request', (incoming, outgoing) => this.#onRequest(incoming, outgoing, false))
     server.on('checkContinue', (incoming, outgoing) => this.#onRequest(incoming, outgoing, true))
@@ -81,29 +83,17 @@ export class Door {
   /** Takes connections from this server, which hands them over by `connection` on `this.server`. */
   acceptFrom(acceptor: NetServer): void {
     this.acceptor = acceptor
-    this.#bound(acceptor)
+    this.#keeper.limit(acceptor)
     // Node minds the deadline of heads from here on, as if it listened itself.
     acceptor.once('listening', () => this.server.emit('listening'))
   }
 
-  /** It listens. Without somebody to hear of what befalls the listening socket from now on, that would end the process. */
+  /** It listens, here. */
   opened(address: Address): void {
     // The same for every connection, unless it listens on every address there is.
     if ('path' in address) this.local = nowhere
     else if (address.host !== '0.0.0.0' && address.host !== '::') this.local = { address: address.host, port: address.port }
-    this.acceptor.on('error', (error) => this.#log.error({}, `http: the listening socket: ${describe(error)}`))
-  }
-
-  readonly track = (work: Promise<unknown>): void => {
-    const settled = work.then(
-      () => {},
-      (error: unknown) => this.#log.error({}, `http: work after a response failed: ${describe(error)}`),
-    )
-    this.#work.add(settled)
-    void settled.then(() => {
-      this.#work.delete(settled)
-      this.#settle()
-    })
+    this.#keeper.opened(this.acceptor)
   }
 
   /** Where the lines go that an application writes about a request. */
@@ -114,15 +104,7 @@ export class Door {
 
   /** Says in the log what the client is not told. `status` is 0 when the answer had begun. */
   report(exchange: Exchange, error: unknown, status: number): void {
-    const fields = { ...summary(exchange, error), status }
-    if (status === 0) this.#log.error(fields, `http: an answer broke off: ${fields.error}`)
-    else if (status < 500) this.#log.debug(fields, fields.error)
-    else if (error instanceof GatewayError) this.#log.error(fields, fields.error)
-    else
-      this.#log.error(
-        { ...fields, stack: error instanceof Error ? error.stack : undefined },
-        `http: the application failed: ${fields.error}`,
-      )
+    logFailure(this.#log, 'http', summary(exchange, error), error, status)
   }
 
   /** This exchange is over: the next one of its connection. */
@@ -135,7 +117,7 @@ export class Door {
       if (!connection.socket.destroyed && !connection.lingering) next.run()
     } else if (this.closing) {
       // Its head went out before the door closed, so the client does not know yet and may be asking for more.
-      this.#stays.set(connection, Date.now() + ASKING)
+      this.#stays.set(connection, performance.now() + ASKING)
     }
   }
 
@@ -144,34 +126,16 @@ export class Door {
     const { server } = this
     // Not node's own close, which ends idle connections at once, with requests that are on the wire already.
     const stopped = new Promise<void>((resolve) => NetServer.prototype.close.call(this.acceptor, () => resolve()))
-    const begin = Date.now()
+    const begin = performance.now()
     for (const connection of this.connections) {
       if (connection.requests === 0 || connection.requests !== connection.seenRequests) this.#stays.set(connection, begin + ASKING)
     }
-    const reap = (): void => this.#reap(grace === 0 ? Number.POSITIVE_INFINITY : Date.now())
-    // One round to read what has arrived, one to be sure.
-    await turn()
-    await turn()
-    reap()
-    const reaper = setInterval(reap, 25)
-    let timer: NodeJS.Timeout | undefined
-    const deadline = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, grace)
-    })
-    await Promise.race([deadline, stopped.then(() => this.#allSettled())])
-    clearTimeout(timer)
-    clearInterval(reaper)
-    if (this.#work.size > 0) this.#log.warn({ count: this.#work.size }, 'http: closed while work after responses still ran')
+    await this.#keeper.drain(grace, stopped, (now) => this.#reap(now))
     for (const connection of this.connections) connection.socket.destroy()
     await stopped
     clearInterval(this.#sweeper)
     // Ends node's own interval.
     server.close()
-  }
-
-  #bound(acceptor: NetServer): void {
-    if (this.limits.connections > 0) acceptor.maxConnections = this.limits.connections
-    acceptor.on('drop', () => this.#dropped++)
   }
 
   #onConnection(socket: Socket): void {
@@ -180,7 +144,7 @@ export class Door {
     const connection = new Connection(this, socket)
     this.connections.add(connection)
     // It shook hands (TLS) while the door was closing.
-    if (this.closing) this.#stays.set(connection, Date.now() + ASKING)
+    if (this.closing) this.#stays.set(connection, performance.now() + ASKING)
     socket.on('close', onSocketClose)
   }
 
@@ -233,15 +197,8 @@ export class Door {
 
   #sweep(): void {
     this.tick++
+    this.#keeper.sweep()
     const { limits } = this
-    if (this.#dropped > 0) {
-      // Told once a sweep, for a flood of connections must not become a flood of lines.
-      this.#log.warn(
-        { refused: this.#dropped },
-        `http: limits.connections = ${limits.connections} is reached, ${this.#dropped} were refused`,
-      )
-      this.#dropped = 0
-    }
     const idle = ticks(limits.idleTimeout, this.#interval)
     const body = ticks(limits.bodyTimeout, this.#interval)
     const drain = ticks(limits.drainTimeout, this.#interval)
@@ -283,19 +240,6 @@ export class Door {
       if (now >= (this.#stays.get(connection) ?? 0) && socket.bytesRead === connection.seenBytes) socket.destroySoon()
     }
   }
-
-  #settle(): void {
-    if (this.#work.size > 0) return
-    this.#idle?.()
-    this.#idle = undefined
-  }
-
-  #allSettled(): Promise<void> | undefined {
-    if (this.#work.size === 0) return undefined
-    return new Promise((resolve) => {
-      this.#idle = resolve
-    })
-  }
 }
 
 function onSocketClose(this: Socket): void {
@@ -324,8 +268,4 @@ function tooSlow(timeout: number): GatewayError {
 /** 0 milliseconds are never. */
 function ticks(milliseconds: number, interval: number): number {
   return milliseconds === 0 ? Number.POSITIVE_INFINITY : Math.ceil(milliseconds / interval)
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }

@@ -12,6 +12,7 @@ import {
   observed,
   parseTarget,
   pump,
+  standardError,
   statusOf,
   streamOf,
   FileSlice,
@@ -22,7 +23,6 @@ import { BridgedRequest } from './bridged.ts'
 import { nowhere } from './connection.ts'
 import { Head } from './head.ts'
 import { refusal } from './incoming.ts'
-import { standardError } from './log.ts'
 
 type Finish = (kind: Outcome['kind'], status: number, bytes: number, error?: unknown) => void
 

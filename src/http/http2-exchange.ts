@@ -2,7 +2,7 @@
 
 import { constants } from 'node:http2'
 import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
-import { GatewayError, describe, emptyBody, isHost, parseTarget, sameName } from '../core/index.ts'
+import { GatewayError, emptyBody, isHost, logFailure, parseTarget, sameName } from '../core/index.ts'
 import type { HeaderList, Log } from '../core/index.ts'
 import { BridgedRequest } from './bridged.ts'
 import { contract } from './head.ts'
@@ -121,13 +121,8 @@ export class Http2Exchange implements Wire, RelayHost {
   }
 
   report(error: unknown, status: number): void {
-    const log = this.#log
     const { method, path: target } = this.#pseudo
-    const fields = { method, target, remote: this.#session.remote.address, error: describe(error), status }
-    if (status === 0) log.error(fields, `http: an answer broke off: ${fields.error}`)
-    else if (status < 500) log.debug(fields, fields.error)
-    else if (error instanceof GatewayError) log.error(fields, fields.error)
-    else log.error({ ...fields, stack: error instanceof Error ? error.stack : undefined }, `http: the application failed: ${fields.error}`)
+    logFailure(this.#log, 'http', { method, target, remote: this.#session.remote.address }, error, status)
   }
 
   track(work: Promise<unknown>): void {

@@ -1,12 +1,11 @@
 // Opening the HTTP door.
 
-import { openListener } from '../core/index.ts'
+import { openListener, standardError } from '../core/index.ts'
 import type { Application, Listen, Listener, Log, Server } from '../core/index.ts'
 import type { TlsOptions } from './certificates.ts'
 import { Door } from './door.ts'
 import { resolveLimits } from './limits.ts'
 import type { HttpLimits } from './limits.ts'
-import { standardError } from './log.ts'
 import { TlsFront } from './tls.ts'
 import { offerUpgrades } from './upgrade.ts'
 

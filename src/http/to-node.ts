@@ -1,12 +1,11 @@
 // An Application as a listener of node:http: for `http.createServer`, and as a handler in express.
 
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
-import { GatewayError, describe, emptyBody, parseTarget, percentDecode } from '../core/index.ts'
+import { GatewayError, describe, emptyBody, parseTarget, percentDecode, standardError } from '../core/index.ts'
 import type { Application, HeaderList, Log } from '../core/index.ts'
 import { BridgedRequest } from './bridged.ts'
 import { endpoint } from './connection.ts'
 import { refusal } from './incoming.ts'
-import { standardError } from './log.ts'
 import { ReadableBody } from './readable-body.ts'
 import { Relay } from './relay.ts'
 import type { RelayHost, Wire } from './relay.ts'

@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { GatewayError, backend, describe, isBackend, poolsOf } from '../core/index.ts'
+import { GatewayError, backend, describe, isBackend, poolsOf, standardError } from '../core/index.ts'
 import type { Application, Backend, GatewayResponse, Log } from '../core/index.ts'
 import { fromFetch, fromNode } from '../http/index.ts'
 import type { FetchHandler, NodeApplication } from '../http/index.ts'
@@ -112,11 +112,4 @@ function checked(application: Application, path: string): Application {
     close: (grace) => application.close(grace),
     pools: () => poolsOf([application]),
   })
-}
-
-const standardError: Log = {
-  debug() {},
-  info() {},
-  warn: (_, message) => void process.stderr.write(message + '\n'),
-  error: (_, message) => void process.stderr.write(message + '\n'),
 }

@@ -2,7 +2,7 @@
 
 import { createServer } from 'node:net'
 import type { Server as NetServer, Socket } from 'node:net'
-import { GatewayError, describe } from '../../core/index.ts'
+import { Doorkeeper, GatewayError, logFailure } from '../../core/index.ts'
 import type { ByteString, Log, Networks } from '../../core/index.ts'
 import { HIGH_WATER_MARK, ServerConnection } from './connection.ts'
 import type { ServerExchange } from './exchange.ts'
@@ -43,14 +43,14 @@ export class ServerDoor implements Reading {
   closing = false
   /** Counts sweeps: the clock of everything that has no timer of its own. */
   tick = 0
+  /** Hears of work that goes on after a response. */
+  readonly track: (work: Promise<unknown>) => void
   readonly #allowed: Networks | undefined
   readonly #connections = new Set<ServerConnection>()
-  readonly #work = new Set<Promise<unknown>>()
+  readonly #keeper: Doorkeeper
   readonly #interval: number
   readonly #sweeper: NodeJS.Timeout
-  #dropped = 0
   #refused = 0
-  #settled: (() => void) | undefined
 
   constructor(cast: Cast, options: DoorOptions) {
     this.cast = cast
@@ -67,15 +67,16 @@ export class ServerDoor implements Reading {
     }
     // Half-open: we say when our side ends. Without delay: an answer leaves as one write.
     this.server = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: HIGH_WATER_MARK }, (socket) => this.#accept(socket))
-    this.server.maxConnections = options.limits.connections
-    this.server.on('drop', () => this.#dropped++)
+    this.#keeper = new Doorkeeper('fastcgi', options.limits.connections, options.log)
+    this.#keeper.limit(this.server)
+    this.track = this.#keeper.track
     this.#interval = serverSweep(options.limits)
     this.#sweeper = setInterval(() => this.#sweep(), this.#interval).unref()
   }
 
-  /** It listens. Without somebody to hear of what befalls the listening socket from now on, that would end the process. */
+  /** It listens. */
   opened(): void {
-    this.server.on('error', (error) => this.log.error({}, `fastcgi: the listening socket: ${describe(error)}`))
+    this.#keeper.opened(this.server)
   }
 
   #accept(socket: Socket): void {
@@ -94,30 +95,12 @@ export class ServerDoor implements Reading {
   /** A request is over, for its connection and for its application. */
   left(): void {
     this.load--
-    this.#settle()
-  }
-
-  readonly track = (work: Promise<unknown>): void => {
-    const settled = work.then(
-      () => {},
-      (error: unknown) => this.log.error({}, `fastcgi: work after a response failed: ${describe(error)}`),
-    )
-    this.#work.add(settled)
-    void settled.then(() => {
-      this.#work.delete(settled)
-      this.#settle()
-    })
   }
 
   /** Says in the log what the client is not told. `status` is 0 when the answer had begun. */
   report(exchange: ServerExchange, error: unknown, status: number): void {
-    const fact = describe(error)
     const { facts } = exchange
-    const fields = { method: facts?.method, target: facts?.target, remote: facts?.remote.address, status, error: fact }
-    if (status === 0) this.log.error(fields, `fastcgi: an answer broke off: ${fact}`)
-    else if (status < 500) this.log.debug(fields, fact)
-    else if (error instanceof GatewayError) this.log.error(fields, fact)
-    else this.log.error({ ...fields, stack: error instanceof Error ? error.stack : undefined }, `fastcgi: the application failed: ${fact}`)
+    logFailure(this.log, 'fastcgi', { method: facts?.method, target: facts?.target, remote: facts?.remote.address }, error, status)
   }
 
   async close(grace: number): Promise<void> {
@@ -128,23 +111,9 @@ export class ServerDoor implements Reading {
     for (const each of this.#connections) {
       stays.set(each, each.requests === 0 ? FRESH_GRACE : each.requests === each.seenRequests ? 0 : RECENT_GRACE)
     }
-    const reap = (): void => {
-      const elapsed = grace === 0 ? Number.POSITIVE_INFINITY : performance.now() - begin
-      for (const each of this.#connections) if (each.idle && elapsed >= (stays.get(each) ?? FRESH_GRACE)) each.end()
-    }
-    // One round to read what has arrived, one to be sure.
-    await turn()
-    await turn()
-    reap()
-    const reaper = setInterval(reap, 25)
-    let timer: NodeJS.Timeout | undefined
-    const deadline = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, grace)
+    await this.#keeper.drain(grace, stopped, (now) => {
+      for (const each of this.#connections) if (each.idle && now - begin >= (stays.get(each) ?? FRESH_GRACE)) each.end()
     })
-    await Promise.race([deadline, stopped.then(() => this.#allSettled())])
-    clearTimeout(timer)
-    clearInterval(reaper)
-    if (this.#work.size > 0) this.log.warn({ count: this.#work.size }, 'fastcgi: closed while work after responses still ran')
     for (const each of this.#connections) each.close(new GatewayError('CLOSED', { status: 503, message: 'fastcgi: the server was closed' }))
     await stopped
     clearInterval(this.#sweeper)
@@ -154,36 +123,13 @@ export class ServerDoor implements Reading {
     this.tick++
     const ticks = (milliseconds: number): number => Math.ceil(milliseconds / this.#interval)
     for (const connection of this.#connections) connection.sweep(ticks)
-    // Told once a sweep, for a flood of connections must not become a flood of lines.
-    if (this.#dropped > 0) {
-      this.log.warn(
-        { refused: this.#dropped },
-        `fastcgi: limits.connections = ${this.limits.connections} is reached, ${this.#dropped} were refused`,
-      )
-    }
+    this.#keeper.sweep()
     if (this.#refused > 0) {
       this.log.warn(
         { refused: this.#refused },
         `fastcgi: ${this.#refused} connections from addresses that are not on the list were refused`,
       )
     }
-    this.#dropped = this.#refused = 0
+    this.#refused = 0
   }
-
-  #settle(): void {
-    if (this.#work.size > 0 || this.#settled === undefined) return
-    this.#settled()
-    this.#settled = undefined
-  }
-
-  #allSettled(): Promise<void> | undefined {
-    if (this.#work.size === 0) return undefined
-    return new Promise((resolve) => {
-      this.#settled = resolve
-    })
-  }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }

@@ -3,7 +3,7 @@
 // A program that some servers start as FastCGI and others once a request is both with `cgi: serveCgi`: protocols do not know one
 // another here, so whoever wants the other one hands it in, and who does not has none of it in memory.
 
-import { GatewayError, Networks, isNetwork, openListener, toByteString } from '../../core/index.ts'
+import { GatewayError, Networks, isNetwork, openListener, standardError, toByteString } from '../../core/index.ts'
 import type { Address, Application, Listen, Log, Server } from '../../core/index.ts'
 import { Role } from '../record.ts'
 import { ServerDoor } from './door.ts'
@@ -125,11 +125,4 @@ function allowList(entries: readonly string[], source: string): Networks {
 
 function isOpen(address: Address): boolean {
   return 'host' in address && !/^(?:127\.|::1$|::ffff:127\.)/.test(address.host)
-}
-
-const standardError: Log = {
-  debug() {},
-  info() {},
-  warn: (_, message) => void process.stderr.write(message + '\n'),
-  error: (_, message) => void process.stderr.write(message + '\n'),
 }
