@@ -3,20 +3,20 @@
 // What it decides is process/generations.ts; this carries it out in php-fpm's words. The front that serves is started on the sockets that
 // the master holds; a reload reads the configuration anew and starts the next front, and lets the old one finish.
 
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { rmSync, writeFileSync } from 'node:fs'
-import { setPriority } from 'node:os'
+import { rmSync } from 'node:fs'
 import { describe } from '../core/index.ts'
 import { GENERATIONS, NO_GENERATIONS, batchScheduling, decideGenerations } from '../process/index.ts'
 import type { CaughtSignal, GenerationAction, GenerationEvent, GenerationLimits, Signals } from '../process/index.ts'
-import type { FpmConfig } from './config/types.ts'
+import type { FpmConfig, PoolConfig } from './config/types.ts'
 import type { FrontSpec, Tally } from './front.ts'
 import type { MainLog } from './log/main-log.ts'
 import type { PhpProgram } from './php-command.ts'
 import { bindSocket } from './sockets.ts'
 import type { BoundSocket } from './sockets.ts'
 import { EXIT_CONFIG, EXIT_OK, EXIT_SOFTWARE } from './options.ts'
+import { own, writePid } from './self.ts'
 import { openNotifier, statusLine } from './systemd.ts'
 
 export interface MasterOptions {
@@ -68,6 +68,8 @@ class Master {
   #sockets: BoundSocket[] = []
   #pidFile: string | undefined
   #reloading = false
+  /** Asked to reload while it did. */
+  #stale = false
   #ready = false
   #reporter: NodeJS.Timeout | undefined
   #accepted = 0
@@ -82,11 +84,10 @@ class Master {
 
   async run(): Promise<number> {
     const { config } = this.#options
-    this.#own(config)
-    for (const pool of config.pools) this.#sockets.push(await bindSocket(pool))
+    own(config.global, (text) => this.#say('warning', text, 'fpm_unix_init_main'))
+    for (const pool of config.pools) this.#sockets.push(await this.#bind(pool))
     if (config.global.pid !== undefined) {
-      writeFileSync(config.global.pid, String(process.pid), { mode: 0o644 })
-      this.#pidFile = config.global.pid
+      this.#pidFile = writePid(config.global.pid)
     }
     this.#say('notice', `fpm is running, pid ${process.pid}`, 'fpm_init')
     return await new Promise<number>((resolve) => {
@@ -96,27 +97,15 @@ class Master {
     })
   }
 
+  #bind(pool: PoolConfig): Promise<BoundSocket> {
+    return bindSocket(pool, (text) => this.#say('notice', text, 'fpm_socket_af_inet_socket_by_addr'))
+  }
+
   close(): void {
     for (const timer of this.#timers) clearTimeout(timer)
     clearInterval(this.#reporter)
     for (const socket of this.#sockets) socket.close()
     if (this.#pidFile !== undefined) rmSync(this.#pidFile, { force: true })
-  }
-
-  /** Limits and priority of the master, which all it starts inherit. */
-  #own({ global }: FpmConfig): void {
-    const { rlimitFiles, rlimitCore, processPriority } = global
-    const limits = [
-      ...(rlimitFiles > 0 ? [`--nofile=${rlimitFiles}:${rlimitFiles}`] : []),
-      ...(rlimitCore === 0 ? [] : [`--core=${rlimitCore}:${rlimitCore}`]),
-    ]
-    try {
-      if (limits.length > 0) execFileSync('prlimit', [`--pid=${process.pid}`, ...limits], { stdio: 'pipe', timeout: 10_000 })
-    } catch (error) {
-      this.#say('warning', `failed to set rlimit_files and rlimit_core: ${describe(error)}`, 'fpm_unix_init_main')
-    }
-    if (processPriority === undefined || process.geteuid?.() !== 0) return
-    setPriority(processPriority)
   }
 
   #say(level: 'debug' | 'notice' | 'warning' | 'error', text: string, from: string): void {
@@ -149,7 +138,6 @@ class Master {
   }
 
   #reopen(): void {
-    this.#say('debug', 'received SIGUSR1', 'fpm_got_signal')
     try {
       this.#log.reopen()
       this.#say('notice', 'error log file re-opened', 'fpm_got_signal')
@@ -161,7 +149,12 @@ class Master {
 
   /** One at a time. What cannot be read changes nothing: what serves goes on. */
   async #reload(): Promise<void> {
-    if (this.#reloading || this.#state.phase !== 'running') return
+    if (this.#state.phase !== 'running') return
+    if (this.#reloading) {
+      // What has been read may not be what is there now.
+      this.#stale = true
+      return
+    }
     this.#reloading = true
     void this.#notifier?.send('RELOADING=1')
     const fresh: BoundSocket[] = []
@@ -171,13 +164,13 @@ class Master {
         this.#say('error', 'the configuration is refused; what was loaded before goes on', 'fpm_reload')
         return
       }
-      const before = this.#sockets
+      // Also those that only a front of before has: what took its place did not come up.
+      const before = [...new Set([...this.#sockets, ...this.#known])]
       const sockets: BoundSocket[] = []
+      for (const { fd, listen } of before) this.#say('notice', `using inherited socket fd=${fd}, "${listen}"`, 'fpm_sockets_init_main')
       for (const pool of config.pools) {
         const kept = before.find((each) => each.listen === pool.listen)
-        if (kept !== undefined)
-          this.#say('notice', `using inherited socket fd=${kept.fd}, "${kept.listen}"`, 'fpm_socket_get_listening_socket')
-        const socket = kept ?? (await bindSocket(pool))
+        const socket = kept ?? (await this.#bind(pool))
         if (kept === undefined) fresh.push(socket)
         sockets.push(socket)
       }
@@ -191,7 +184,10 @@ class Master {
       this.#say('error', `${describe(error)}; what was loaded before goes on`, 'fpm_reload')
     } finally {
       this.#reloading = false
-      if (this.#ready) void this.#notifier?.send('READY=1')
+      if (this.#stale) {
+        this.#stale = false
+        void this.#reload()
+      } else if (this.#ready) void this.#notifier?.send('READY=1')
     }
   }
 

@@ -10,6 +10,7 @@ import { dirname } from 'node:path'
 import { getSystemErrorName } from 'node:util'
 import { GatewayError } from '../core/index.ts'
 import type { Address } from '../core/index.ts'
+import { systemError } from './config/host.ts'
 import { parseListenAddress } from './config/listen.ts'
 import type { PoolConfig } from './config/types.ts'
 import { groupId, userId } from './user.ts'
@@ -35,27 +36,26 @@ const createHandle = (net as unknown as { _createServerHandle: CreateHandle })._
 /** sun_path of unix(7) holds 108 bytes with the final NUL. */
 const PATH_LIMIT = 107
 
-/** Binds a pool's address. Rejects with CONFIG in php-fpm's words. */
-export async function bindSocket(config: PoolConfig): Promise<BoundSocket> {
+/** Binds a pool's address. Rejects with CONFIG in php-fpm's words; `notice` hears of what is tried in between. */
+export async function bindSocket(config: PoolConfig, notice: (text: string) => void): Promise<BoundSocket> {
   const address = parseListenAddress(config.listen)
   if (address === undefined) throw failed(`invalid port value '${config.listen.slice(config.listen.lastIndexOf(':') + 1)}'`)
-  return 'path' in address ? bindPath(config, address.path) : bindPort(config, address)
+  if ('path' in address) return bindPath(config, address.path)
+  const { host, port } = address
+  if (host !== undefined) {
+    const found = net.isIP(host) > 0 ? { address: host, family: net.isIP(host) } : await lookup(host).catch(unresolved)
+    return bindPort(config.listen, found.address, port, found.family === 6 ? 6 : 4)
+  }
+  try {
+    return bindPort(config.listen, '::', port, 6)
+  } catch {
+    notice('Failed implicitly binding to ::, retrying with 0.0.0.0')
+    return bindPort(config.listen, '0.0.0.0', port, 4)
+  }
 }
 
-async function bindPort(
-  config: PoolConfig,
-  { host, port }: { readonly host: string | undefined; readonly port: number },
-): Promise<BoundSocket> {
-  const { listen } = config
-  let handle: Handle | number
-  if (host === undefined) {
-    handle = createHandle('::', port, 6)
-    if (typeof handle === 'number') handle = createHandle('0.0.0.0', port, 4)
-  } else {
-    const found = net.isIP(host) > 0 ? { address: host, family: net.isIP(host) } : await lookup(host).catch(() => undefined)
-    if (found === undefined) throw failed(`[pool ${config.name}] cannot get address for host '${host}'`)
-    handle = createHandle(found.address, port, found.family === 6 ? 6 : 4)
-  }
+function bindPort(listen: string, host: string, port: number, family: 4 | 6): BoundSocket {
+  const handle = createHandle(host, port, family)
   if (typeof handle === 'number') throw unable(listen, handle)
   const name: { address?: string; port?: number } = {}
   // libuv keeps EADDRINUSE back until listen(); asking for the name tells it now.
@@ -103,6 +103,8 @@ function permit(config: PoolConfig, path: string): void {
   const users = words(listenAclUsers)
   const groups = words(listenAclGroups)
   if (users.length > 0 || groups.length > 0) {
+    for (const each of users) userId(name, each)
+    for (const each of groups) groupId(name, each)
     const entries = [...users.map((each) => `u:${each}:rw`), ...groups.map((each) => `g:${each}:rw`)].join(',')
     try {
       execFileSync('setfacl', ['-m', entries, '--', path], { stdio: ['ignore', 'ignore', 'pipe'], timeout: 10_000 })
@@ -120,7 +122,7 @@ function permit(config: PoolConfig, path: string): void {
   try {
     chownSync(path, uid === -1 ? now.uid : uid, gid === -1 ? now.gid : gid)
   } catch (error) {
-    throw failed(`[pool ${name}] failed to chown() the socket '${path}': ${(error as NodeJS.ErrnoException).code}`)
+    throw failed(`[pool ${name}] failed to chown() the socket '${path}': ${systemError(error)}`)
   }
 }
 
@@ -156,6 +158,10 @@ function unable(address: string, status: number): GatewayError {
     ENOENT: 'No such file or directory (2)',
   }
   return failed(`unable to bind listening socket for address '${address}': ${known[reason] ?? reason}`)
+}
+
+function unresolved(error: NodeJS.ErrnoException): never {
+  throw failed(`getaddrinfo: ${error.code === 'EAI_AGAIN' ? 'Temporary failure in name resolution' : 'Name or service not known'}\n`)
 }
 
 function failed(message: string): GatewayError {

@@ -3,6 +3,9 @@
 import { execFileSync } from 'node:child_process'
 import { GatewayError } from '../core/index.ts'
 
+/** Of an owner that nobody is php-fpm says the last error of the system, which there is none. */
+const OWNER = ': Success (0)'
+
 export interface Identity {
   readonly uid: number
   readonly gid: number
@@ -17,23 +20,23 @@ export function identify(pool: string, user: string, group: string | undefined):
   const entry = passwd(user)
   if (entry === undefined && !/^\d+$/.test(user)) throw unknown(pool, 'uid for user', user)
   const uid = entry?.uid ?? Number(user)
-  const gid = group === undefined || group === '' ? (entry?.gid ?? uid) : groupId(pool, group)
+  const gid = group === undefined || group === '' ? (entry?.gid ?? uid) : groupId(pool, group, '')
   return { uid, gid, groups: entry === undefined ? [] : groupsOf(entry.name), name: entry?.name, home: entry?.home }
 }
 
-/** A user's number. */
+/** A user's number; for a name that nobody has CONFIG, in the words of what looks for owners of sockets. */
 export function userId(pool: string, user: string): number {
   if (/^\d+$/.test(user)) return Number(user)
   const entry = passwd(user)
-  if (entry === undefined) throw unknown(pool, 'uid for user', user)
+  if (entry === undefined) throw unknown(pool, 'uid for user', user, OWNER)
   return entry.uid
 }
 
-/** A group's number. */
-export function groupId(pool: string, group: string): number {
+/** A group's number, as userId. */
+export function groupId(pool: string, group: string, suffix: string = OWNER): number {
   if (/^\d+$/.test(group)) return Number(group)
   const gid = lookUp('group', group)?.[2]
-  if (gid === undefined) throw unknown(pool, 'gid for group', group)
+  if (gid === undefined) throw unknown(pool, 'gid for group', group, suffix)
   return Number(gid)
 }
 
@@ -63,6 +66,6 @@ function groupsOf(user: string): number[] {
   }
 }
 
-function unknown(pool: string, what: string, name: string): GatewayError {
-  return new GatewayError('CONFIG', { status: 500, message: `[pool ${pool}] cannot get ${what} '${name}'` })
+function unknown(pool: string, what: string, name: string, suffix = ''): GatewayError {
+  return new GatewayError('CONFIG', { status: 500, message: `[pool ${pool}] cannot get ${what} '${name}'${suffix}` })
 }

@@ -25,6 +25,10 @@ export interface FpmOptions {
   readonly scripts?: Readonly<Record<string, string>>
   readonly words?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** In place of a socket that the test reads. */
+  readonly stderr?: number
+  /** What came by it. */
+  readonly also?: () => string
 }
 
 /** A folder that every user may look into, gone with the test. */
@@ -38,14 +42,20 @@ export class Fpm implements AsyncDisposable {
   readonly folder: string
   readonly kind: Kind
   readonly exited: Promise<{ readonly code: number | null; readonly signal: string | null }>
+  /** Nobody has its outputs open any more. */
+  readonly closed: Promise<void>
   printed = ''
   readonly #child: ChildProcess
 
-  private constructor(kind: Kind, folder: string, child: ChildProcess) {
+  readonly #also: () => string
+
+  private constructor(kind: Kind, folder: string, child: ChildProcess, also: () => string = () => '') {
+    this.#also = also
     this.kind = kind
     this.folder = folder
     this.#child = child
-    for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk: Buffer) => (this.printed += chunk.toString()))
+    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (this.printed += chunk.toString()))
+    this.closed = new Promise((resolve) => child.once('close', () => resolve()))
     this.exited = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })))
   }
 
@@ -58,8 +68,8 @@ export class Fpm implements AsyncDisposable {
     const words = ['-F', '-y', join(folder, 'fpm.conf'), ...(options.words ?? [])]
     const [file, ...args] =
       kind === 'php-fpm' ? [which(REAL)!, ...words] : [process.execPath, process.env['VIADUCT_MAIN'] ?? MAIN, 'fpm', ...words]
-    const child = spawn(file!, args, { env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] })
-    return new Fpm(kind, folder, child)
+    const child = spawn(file!, args, { env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', options.stderr ?? 'pipe'] })
+    return new Fpm(kind, folder, child, options.also)
   }
 
   static async start(kind: Kind, options: FpmOptions): Promise<Fpm> {
@@ -103,14 +113,14 @@ export class Fpm implements AsyncDisposable {
     let ended = false
     void this.exited.then(() => (ended = true))
     const look = async (): Promise<boolean> => {
-      if (((this.log + this.printed).match(pattern) ?? []).length >= count) return true
+      if (((this.log + this.printed + this.#also()).match(pattern) ?? []).length >= count) return true
       if (ended) throw new Error(`it exited before it said ${text}:\n${this.log}\n${this.printed}`)
       return false
     }
     return until(`${text} of ${this.kind}`, look).then(
       () => true,
       (error: unknown) => {
-        throw new Error(`${String(error)}\n${this.log}\n${this.printed}`)
+        throw new Error(`${String(error)}\n${this.log}\n${this.printed}\n${this.#also()}`)
       },
     )
   }
