@@ -157,6 +157,7 @@ class ThreadHost implements WorkerHost {
     }
     this.#drainErrors()
     this.#stderr.end()
+    this.#events.silent()
     // What it said last, perhaps what it gives back.
     this.#wire.arrived()
     await new Promise((resolve) => setImmediate(resolve))

@@ -242,6 +242,14 @@ describe.skipIf(!hasC)('a pool of a C program on libfcgi', () => {
     await until(() => said(lines).includes('the next try is in 250 ms'))
   })
 
+  test('what all of them say at their start is told once, and then how often', async () => {
+    const { lines, pool } = open({ workers: 4, env: { FAIL: '1' } })
+    await expect(pool.ready()).rejects.toThrow('does not start')
+    // One that is started at once in the place of another may still be among the first.
+    await until(() => /the same [34] more times, by other workers/.test(said(lines)))
+    expect(lines.filter(({ message }) => message === 'cannot find what I need')).toHaveLength(1)
+  })
+
   test('says why when there is no such program', async () => {
     const { pool } = open({ command: join(folder, 'nothing') })
     await expect(pool.ready()).rejects.toMatchObject({ code: 'PROGRAM_FAILED' })

@@ -6,9 +6,9 @@
 
 import { Connection } from '../fastcgi/index.ts'
 import type { CallEnd } from '../fastcgi/index.ts'
-import { Dispatcher, describeExit, lifespan, openGuard, policyOf } from '../process/index.ts'
+import { Dispatcher, Repeats, describeExit, lifespan, openGuard, policyOf, repeated } from '../process/index.ts'
 import type { Exit, Guard, Policy, Scoreboard } from '../process/index.ts'
-import { GatewayError, backend, describe, spool, silent } from '../core/index.ts'
+import { GatewayError, backend, describe, notStarted, spool, silent } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
 import { LIMITS, LOOK, launchOptions } from './options.ts'
 import { Readiness } from './readiness.ts'
@@ -20,8 +20,8 @@ import { Worker, census, isReplaced } from './worker.ts'
 
 /**
  * A FastCGI program as an application, in processes of its own. `ready` rejects with the reason when it does not start. Requests reject
- * with UPSTREAM_* (502) when the program dies or answers nonsense, TIMEOUT (504) when it is silent, QUEUE_FULL, QUEUE_TIMEOUT and
- * CLOSED (503), BODY_TOO_LARGE (413).
+ * with UPSTREAM_* (502) when the program dies or answers nonsense, TIMEOUT (504) when it is silent, NOT_STARTED, QUEUE_FULL,
+ * QUEUE_TIMEOUT and CLOSED (503), BODY_TOO_LARGE (413).
  */
 export function programPool(options: ProgramPoolOptions): Backend {
   const pool = new Pool(options, policyOf(options.workers ?? 2, 'programs'))
@@ -50,6 +50,7 @@ class Pool {
   /** There can be no more, and the policy knows: nothing to ask it about each request that waits. */
   #full = false
   readonly #trouble = new Trouble()
+  readonly #repeats = new Repeats((times) => this.#log.warn({ app: this.#name }, repeated('programs', this.#name, times)))
   #again: NodeJS.Timeout | undefined
   #closing = false
   readonly #readiness = new Readiness()
@@ -86,9 +87,10 @@ class Pool {
   }
 
   #run(request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
-    if (this.#trouble.unfit !== undefined && this.#trouble.refusal(this.#workers.keys()) !== undefined) {
+    const refusal = this.#trouble.unfit === undefined ? undefined : this.#trouble.refusal(this.#workers.keys())
+    if (refusal !== undefined) {
       body?.close()
-      return Promise.reject(this.#trouble.unfit as Error)
+      return Promise.reject(refusal)
     }
     const seat = this.#dispatcher.acquire(request)
     if (!(seat instanceof Promise)) return this.#send(seat, request, body, first)
@@ -196,6 +198,7 @@ class Pool {
         log: this.#log,
         lifespan: lifespan(this.#options.maxRequests),
         board: this.#board,
+        repeats: this.#repeats,
       })
     } catch (error) {
       this.#startFailed(error)
@@ -229,6 +232,7 @@ class Pool {
     this.#workers.set(worker, seat)
     this.#trouble.unfit = undefined
     this.#dispatcher.add(seat)
+    worker.voice.up()
     if (began) this.#readiness.arrived()
   }
 
@@ -305,11 +309,12 @@ class Pool {
     for (const seat of this.#workers.values()) if (seat !== undefined) return
     // Nobody is there to serve those that wait, and the next try may end like this one.
     this.#trouble.unfit = error
-    this.#dispatcher.refuse(error)
+    this.#dispatcher.refuse(notStarted(error, delay))
   }
 
   status(): PoolStatus {
-    return this.#board.status(this.#dispatcher.queue())
+    const { unfit } = this.#trouble
+    return { ...this.#board.status(this.#dispatcher.queue()), ...(unfit !== undefined && { error: describe(unfit) }) }
   }
 
   async close(grace: number): Promise<void> {

@@ -5,7 +5,7 @@ import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
 import { openSocket } from '../fastcgi/index.ts'
 import { SocketProgram, describeExit, endGroup, ladder, launch, move, signalGroup } from '../process/index.ts'
-import type { Exit, Guard, LaunchOptions, Scoreboard, Seat, WorkerEvent, WorkerState } from '../process/index.ts'
+import type { Exit, Guard, LaunchOptions, Repeats, Scoreboard, Seat, Voice, WorkerEvent, WorkerState } from '../process/index.ts'
 
 export interface WorkerOptions {
   /** For messages. */
@@ -18,10 +18,13 @@ export interface WorkerOptions {
   /** Requests after which it is replaced. */
   readonly lifespan: number
   readonly board: Scoreboard
+  /** What others of the pool say while they start. */
+  readonly repeats: Repeats
 }
 
 export class Worker {
   readonly pid: number
+  readonly voice: Voice
   /** How it has exited, when its last words have been heard. */
   readonly over: Promise<Exit>
   state: WorkerState = 'starting'
@@ -50,11 +53,13 @@ export class Worker {
         const what = this.idleSince === 0 ? ' does not start' : ''
         return `programs: "${name}"${what}: ${command} (pid ${pid}) took no connection`
       },
-      onLine: (line) => options.log.warn({ app: name, pid: this.pid, ...this.task }, line),
+      onLine: (line) => this.voice.said(line),
     })
     this.pid = this.#program.pid
     this.seat = options.board.seat(this)
     this.over = this.#program.over
+    this.voice = options.repeats.voice((line) => options.log.warn({ app: name, pid: this.pid, ...this.task }, line))
+    void this.over.then(() => this.voice.down())
     void this.#program.exited.then(() => {
       // What it started and left behind is in its group.
       signalGroup(this.pid, 'SIGKILL')

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GatewayError, describe, silent } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
-import { WELL, openGuard, policyOf, restart } from '../process/index.ts'
+import { Repeats, WELL, openGuard, policyOf, repeated, restart } from '../process/index.ts'
 import type { Guard, Policy, PoolView, RestartMemory, Scoreboard } from '../process/index.ts'
 import { findPython, locate } from './find.ts'
 import { processHost } from './host.ts'
@@ -51,8 +51,8 @@ export class Crew {
   /** There can be no more, and the policy knows: nothing to ask it about each request that waits. */
   #full = false
   /** Workers that ended and whose successors may not be started yet. */
-  #restingUntil = 0
   #resting = 0
+  #restingUntil = 0
   /** What those that are to be started next remember of those before them. */
   readonly #memories: RestartMemory[] = []
   /** Those that have done their requests. They go one after the other: the first when all others are there, whom its successor is one of. */
@@ -99,6 +99,7 @@ export class Crew {
           ...this.#processes!,
         }),
       board,
+      repeats: new Repeats((times) => this.#log.warn({ app: name }, repeated('wsgi', name, times))),
       log: this.#log,
     }
     if (typeof options.workers === 'object') this.#looker = setInterval(() => this.#decide(), LOOK).unref()

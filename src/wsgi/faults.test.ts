@@ -173,7 +173,7 @@ describe.skipIf(!has('python3'))('an application', () => {
       writeFileSync(`${folder}/app.py`, 'import no_such_module\n')
       process.kill(pid, 'SIGKILL')
       await until(() => logged().includes('cannot be loaded'))
-      expect((await server.request({})).status).toBe(500)
+      expect((await server.request({})).status).toBe(503)
       writeFileSync(`${folder}/app.py`, source)
       let status = 0
       for (const end = performance.now() + 10_000; status !== 200 && performance.now() < end;) {

@@ -31,6 +31,8 @@ export interface HostEvents {
   listening(wires: readonly (string | Duplex)[]): void
   /** A line that it says besides. */
   said(line: string): void
+  /** It will say nothing more. */
+  silent(): void
   /** It is to be replaced, when it has done what it has. */
   leaving(): void
 }
@@ -82,7 +84,10 @@ export function processHost({ python, scheduling, sockets: folder, guard }: Proc
     const { pid } = child
     guard.watch(pid)
     child.stdout?.once('data', () => events.listening(Array.from({ length: threads }, () => socket)))
-    if (child.stderr !== null) lines(child.stderr, (line) => events.said(line))
+    if (child.stderr !== null) {
+      lines(child.stderr, (line) => events.said(line))
+      child.stderr.once('close', () => events.silent())
+    }
     return {
       pid,
       exited: child.exited.then((exit) => {

@@ -1,8 +1,8 @@
 // A pool of Python workers as an application (PEP 3333): requests in, answers out, and the workers kept healthy in between.
 //
-// A worker is given several requests at once, for waking it for each costs more than most requests. The price would be that they
-// wait behind a slow one; so what a worker has not started when it has been silent for two milliseconds is taken back and given to
-// others. A request is sent only when its whole body is here: slow uploads hold no worker.
+// A worker is given several requests at once, for waking it for each costs more than most requests. The price would be that they wait
+// behind a slow one; so what a worker has not started when it has been silent for two milliseconds is taken back and given to others.
+// A request is sent only when its whole body is here: slow uploads hold no worker.
 
 import { GatewayError, backend, notStarted, spool, silent } from '../core/index.ts'
 import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
@@ -295,9 +295,8 @@ class Pool {
   // ---- the end
 
   status(): PoolStatus {
-    const waiting = this.#queue.size + prefetched(this.#lines)
-    const facts = { waiting, maxWaiting: this.#maxWaiting, limit: this.#limits.queue, refused: this.#refused }
-    return { ...this.#board.status(facts), ...(this.#unfit !== undefined && { error: this.#unfit.message }) }
+    const queue = { waiting: this.#queue.size + prefetched(this.#lines), maxWaiting: this.#maxWaiting, limit: this.#limits.queue }
+    return { ...this.#board.status({ ...queue, refused: this.#refused }), ...(this.#unfit !== undefined && { error: this.#unfit.message }) }
   }
 
   counts(): WsgiCounts {

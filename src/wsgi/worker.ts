@@ -3,7 +3,7 @@
 import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
 import { lifespan } from '../process/index.ts'
-import type { Exit, Scoreboard, Seat } from '../process/index.ts'
+import type { Exit, Repeats, Scoreboard, Seat, Voice } from '../process/index.ts'
 import type { Call } from './call.ts'
 import type { OpenHost, WorkerHost } from './host.ts'
 import { Line } from './line.ts'
@@ -30,6 +30,8 @@ export interface WorkerOptions {
   readonly shapes: ShapeTable
   readonly open: OpenHost
   readonly board: Scoreboard
+  /** What others of the pool say while they start. */
+  readonly repeats: Repeats
   readonly log: Log
 }
 
@@ -82,6 +84,7 @@ export class Worker implements LineOwner {
   #timer: NodeJS.Timeout | undefined
   #reason: string | undefined
   #lastWords: string[] = []
+  readonly #voice: Voice
 
   /** Throws when the program cannot be started. */
   constructor(options: WorkerOptions, owner: WorkerOwner) {
@@ -97,8 +100,10 @@ export class Worker implements LineOwner {
         for (const [i, wire] of wires.entries()) this.lines.push(new Line(wire, this, this.#seats[i]!))
       },
       said: (line) => this.#said(line),
+      silent: () => this.#voice.down(),
       leaving: () => this.#leave(),
     })
+    this.#voice = options.repeats.voice((line) => options.log.warn({ app: options.name, pid: this.pid }, line))
     this.pid = this.#host.pid
     this.ready = new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -120,6 +125,7 @@ export class Worker implements LineOwner {
       return
     }
     this.isReady = true
+    this.#voice.up()
     for (const seat of this.#seats) seat.ready = true
     this.#resolve()
   }
@@ -136,7 +142,7 @@ export class Worker implements LineOwner {
 
   #said(line: string): void {
     this.#lastWords = [...this.#lastWords.slice(-4), line]
-    this.#options.log.warn({ app: this.#options.name, pid: this.pid }, line)
+    this.#voice.said(line)
   }
 
   // ---- what its lines say
