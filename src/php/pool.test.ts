@@ -89,6 +89,15 @@ describe.skipIf(!has('php-cgi'))('a PHP pool', () => {
     expect(pids.size).toBe(1)
   })
 
+  test('gives its worker back when a request has a variable that no record can carry', async () => {
+    const { server, pool } = await open({ workers: 1 })
+    const wide = { target: '/hello.php', headers: ['Host', 'a', 'X-Wide', 'x'.repeat(70_000)] }
+    const refused = await Promise.all([server.request(wide), server.request(wide)])
+    expect(refused.map(({ status }) => status)).toEqual([431, 431])
+    expect(pool.pools?.()[0]?.workers).toMatchObject({ idle: 1, busy: 0 })
+    expect((await server.request({ target: '/hello.php' })).status).toBe(200)
+  })
+
   test('tells the script who it is, so that PHP has nothing to correct', async () => {
     const { server } = await open()
     const response = await server.request({

@@ -5,10 +5,11 @@
 // client left finishes by PHP's own rules (ignore_user_abort) and comes back when it has.
 
 import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
+import type { Call, Reply } from '../fastcgi/index.ts'
 import { Dispatcher, Scoreboard, WELL, lifespan, openGuard, restart, visible } from '../process/index.ts'
 import type { Exit, Guard, RestartMemory } from '../process/index.ts'
 import { GatewayError, backend, describe, spool, silent } from '../core/index.ts'
-import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
+import type { Backend, ByteString, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
 import { Leader } from './leader.ts'
 import { PHP_LIMITS } from './options.ts'
 import type { PhpLimits, PhpPoolOptions } from './options.ts'
@@ -95,28 +96,33 @@ class Pool {
     return this.#run(request, await spool(request.body, { memory, limit, expected: request.contentLength }))
   }
 
-  #run(request: GatewayRequest, body: Spooled | undefined): GatewayResponse | Promise<GatewayResponse> {
-    const worker = this.#acquire(request, body)
-    return worker instanceof Promise
-      ? worker.then((each) => this.#send(each, request, body, true))
-      : this.#send(worker, request, body, true)
-  }
-
-  #acquire(request: GatewayRequest, body: Spooled | undefined): Worker | Promise<Worker> {
-    const worker = this.#dispatcher.acquire(request)
-    if (!(worker instanceof Promise) || body === undefined) return worker
-    return worker.catch((error: unknown) => {
-      body.close()
-      throw error
+  #run(request: GatewayRequest, body: Spooled | undefined, first = true): Promise<GatewayResponse> {
+    return new Promise((resolve, reject) => {
+      this.#dispatcher.claim(request, {
+        take: (worker) => this.#send(worker, request, body, first, { resolve, reject }),
+        refuse: (error) => {
+          body?.close()
+          reject(error)
+        },
+      })
     })
   }
 
-  #send(worker: Worker, request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
+  #send(worker: Worker, request: GatewayRequest, body: Spooled | undefined, first: boolean, reply: Reply): void {
+    let head: ByteString
+    try {
+      head = encodeRequest(1, Role.Responder, true, (emit) => variables(request, body, emit))
+    } catch (error) {
+      body?.close()
+      this.#dispatcher.release(worker)
+      reply.reject(error)
+      return
+    }
     let again = false
     worker.seat.begin(request)
-    return worker.connection.send({
+    const call: Call = {
       request,
-      head: encodeRequest(1, Role.Responder, true, (emit) => variables(request, body, emit)),
+      head,
       body: wire(body),
       hold: this.#hold,
       deadlines: this.#deadlines,
@@ -131,12 +137,9 @@ class Pool {
         if (reusable && worker.leader.exit === undefined) this.#finished(worker)
         else this.#lose(worker, request, error)
       },
-      again: () => (again ? this.#resend(request, body) : undefined),
-    })
-  }
-
-  async #resend(request: GatewayRequest, body: Spooled | undefined): Promise<GatewayResponse> {
-    return this.#send(await this.#acquire(request, body), request, body, false)
+      again: () => (again ? this.#run(request, body, false) : undefined),
+    }
+    worker.connection.start(call, reply)
   }
 
   // ---- workers
