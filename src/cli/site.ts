@@ -127,7 +127,8 @@ interface Served {
 /** Without a listener of the configuration: plain HTTP. */
 function open(served: Served, { fd, address }: InheritedSocket, listener: ListenerPlan | undefined): Promise<Server> {
   const { application, plan, log } = served
-  const listen = { fd, ...('path' in address && { name: address.path }) }
+  const { backlog } = listener ?? {}
+  const listen = { fd, ...('path' in address && { name: address.path }), ...(backlog !== undefined && { backlog }) }
   if (listener?.protocol === 'fastcgi') {
     return serveFastCgi(application, { listen, log, mount: '', ...(listener.allow !== undefined && { allow: listener.allow }) })
   }

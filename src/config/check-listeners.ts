@@ -59,7 +59,7 @@ function checkAddress(listener: Listener, at: Path, seen: Map<string, string>, {
 }
 
 function checkListener(listener: Listener, listen: ListenSpec, at: Path, { folder, tell }: Scope): ListenerPlan {
-  const { protocol = 'http', allow, tls, mode } = listener
+  const { protocol = 'http', allow, tls, mode, backlog } = listener
   if (mode !== undefined && !('path' in listen)) tell(mistake([...at, 'mode'], 'a unix socket beside it', describeListen(listen)))
   if (allow !== undefined && protocol !== 'fastcgi') tell(mistake([...at, 'allow'], '"protocol": "fastcgi" beside it', protocol))
   for (const [i, each] of (allow ?? []).entries())
@@ -69,6 +69,7 @@ function checkListener(listener: Listener, listen: ListenSpec, at: Path, { folde
   return {
     listen,
     protocol,
+    ...(backlog !== undefined && { backlog }),
     ...(allow !== undefined && { allow }),
     ...(tls !== undefined && { tls: checkTls(tls, [...at, 'tls'], folder, tell) }),
   }

@@ -102,6 +102,8 @@ export interface Listener {
   readonly redirect?: string
   /** Of a unix socket: who may connect. Default: "0660". */
   readonly mode?: string
+  /** Connections that may wait until they are accepted, as far as the system lets them. Default: 1024. */
+  readonly backlog?: number
   /** With `fastcgi`: addresses of web servers that may connect by TCP. Whoever may says who the client is. Default: everybody who can reach it. */
   readonly allow?: readonly string[]
 }

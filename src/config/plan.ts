@@ -35,6 +35,8 @@ export interface TlsPlan {
 export interface ListenerPlan {
   /** Where. */
   readonly listen: ListenSpec
+  /** Connections that may wait there. */
+  readonly backlog?: number
   /** `fastcgi`: it is the application of another web server. */
   readonly protocol: 'http' | 'fastcgi'
   /** For FastCGI: addresses of web servers that may connect. */

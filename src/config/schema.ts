@@ -53,6 +53,7 @@ const listener = (): z.ZodType =>
       'Of a unix socket: who may connect.',
       '0660',
     ),
+    backlog: may(whole(1, 65_535), 'Connections that may wait until they are accepted, as far as the system lets them.', 1024),
     allow: may(
       list(text('an IP address'), 'a list of IP addresses'),
       'With `fastcgi`: addresses of web servers that may connect by TCP. Whoever may says who the client is. Default: everybody who can reach it.',

@@ -10,7 +10,13 @@ import { GatewayError } from './errors.ts'
 import type { Address } from './types.ts'
 
 /** Where a door listens. */
-export type Listen =
+export type Listen = Place & {
+  /** Connections that may wait until they are accepted, as far as the system lets them (net.core.somaxconn). Default 1024. */
+  readonly backlog?: number
+}
+
+/** What a door listens on. */
+type Place =
   /** Default 127.0.0.1 and 0, a free port. */
   | { readonly host?: string; readonly port?: number }
   /** A unix socket. `mode` are its permissions, default 0o660; `uid` and `gid` its owner, default whoever runs this. */
@@ -27,6 +33,8 @@ export interface Listener {
 }
 
 const BACKLOG = 1024
+/** Beyond that, listen(2) of older systems takes another number. */
+const BACKLOG_LIMIT = 65_535
 /** sun_path of unix(7) holds 108 bytes with the final NUL. */
 const PATH_LIMIT = 107
 
@@ -44,16 +52,20 @@ export async function openListener(server: NetServer, where: Listen, door: strin
 class Refusal extends Error {}
 
 async function open(server: NetServer, where: Listen): Promise<Listener> {
-  if ('path' in where) return openPath(server, where)
+  const { backlog = BACKLOG } = where
+  if (!Number.isSafeInteger(backlog) || backlog < 1 || backlog > BACKLOG_LIMIT) {
+    throw config(`listen.backlog: expected a whole number from 1 to ${BACKLOG_LIMIT}, got ${backlog}`)
+  }
+  if ('path' in where) return openPath(server, where, backlog)
   if ('fd' in where) {
-    await listening(server, { fd: where.fd }, `descriptor ${where.fd}`)
+    await listening(server, { fd: where.fd }, backlog, `descriptor ${where.fd}`)
     const address = server.address()
     if (address !== null && typeof address === 'object') return { address: { host: address.address, port: address.port }, release: nothing }
     return { address: { path: where.name ?? address ?? '' }, release: nothing }
   }
   const host = where.host ?? '127.0.0.1'
   const port = where.port ?? 0
-  await listening(server, { host, port }, `${host.includes(':') ? `[${host}]` : host}:${port}`)
+  await listening(server, { host, port }, backlog, `${host.includes(':') ? `[${host}]` : host}:${port}`)
   const address = server.address()
   const bound = address !== null && typeof address === 'object' ? address : { address: host, port }
   return { address: { host: bound.address, port: bound.port }, release: nothing }
@@ -65,14 +77,14 @@ async function nothing(): Promise<void> {}
  * Binds a name of its own and renames it: closing a unix server removes the name it was bound to, which would cut off the heir
  * that has taken the path over meanwhile. It also makes the mode hold before anybody can connect.
  */
-async function openPath(server: NetServer, where: Extract<Listen, { path: string }>): Promise<Listener> {
+async function openPath(server: NetServer, where: Extract<Listen, { path: string }>, backlog: number): Promise<Listener> {
   const { path, mode = 0o660, uid, gid } = where
   const temporary = join(dirname(path), `.${randomBytes(4).toString('hex')}`)
   const longest = Math.max(Buffer.byteLength(path), Buffer.byteLength(temporary))
   if (longest > PATH_LIMIT)
     throw config(`the socket path ${path} is too long: ${longest} bytes, the system allows ${PATH_LIMIT}; choose a shorter one`)
   await checkFree(path)
-  await listening(server, { path: temporary }, path)
+  await listening(server, { path: temporary }, backlog, path)
   try {
     // -1: as it is.
     if (uid !== undefined || gid !== undefined) await chown(temporary, uid ?? -1, gid ?? -1)
@@ -110,12 +122,13 @@ async function checkFree(path: string): Promise<void> {
   if (answer === 'EACCES') throw refused(Object.assign(new Error('not permitted to use it'), { code: 'EACCES' }), path)
 }
 
-function listening(server: NetServer, options: ListenOptions & { fd?: number }, subject: string): Promise<void> {
+function listening(server: NetServer, options: ListenOptions & { fd?: number }, backlog: number, subject: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (error: unknown): void => reject(refused(error, subject))
     server.once('error', failed)
     // In a cluster's worker the primary would hold the socket, and hand out connections as it likes.
-    server.listen({ ...options, backlog: BACKLOG, exclusive: true }, () => {
+    // Beside a descriptor Node reads the backlog only as an argument.
+    server.listen({ ...options, exclusive: true }, backlog, () => {
       server.off('error', failed)
       resolve()
     })

@@ -6,7 +6,9 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { BACKLOG_MOST, backlogOf } from '../../test/backlog.ts'
 import { bodyOf, talk } from '../../test/http-raw.ts'
+import { has } from '../../test/peers.ts'
 import { text } from '../core/index.ts'
 import type { GatewayRequest } from '../core/index.ts'
 import { serveHttp } from './index.ts'
@@ -17,6 +19,15 @@ afterAll(() => rmSync(folder, { recursive: true }))
 interface Handle {
   readonly fd: number
   getsockname(address: AddressInfo): void
+}
+
+/** Bound, and polled by nobody: what a supervisor hands over. */
+function bind(): { fd: number; port: number } {
+  const { _createServerHandle: create } = net as unknown as { _createServerHandle(host: string, port: number, family: number): Handle }
+  const handle = create('127.0.0.1', 0, 4)
+  const address = {} as AddressInfo
+  handle.getsockname(address)
+  return { fd: handle.fd, port: address.port }
 }
 
 const say = (what: string) => () => text(200, what)
@@ -136,13 +147,8 @@ describe('a unix socket', () => {
 
 describe('a descriptor', () => {
   test('that was inherited is served, and its address known', async () => {
-    // Bound, and polled by nobody: what a supervisor hands over.
-    const { _createServerHandle: bind } = net as unknown as { _createServerHandle(host: string, port: number, family: number): Handle }
-    const handle = bind('127.0.0.1', 0, 4)
-    const address = {} as AddressInfo
-    handle.getsockname(address)
-    const { port } = address
-    const server = await serveHttp(say('inherited'), { listen: { fd: handle.fd } })
+    const { fd, port } = bind()
+    const server = await serveHttp(say('inherited'), { listen: { fd } })
     expect(server.address).toEqual({ host: '127.0.0.1', port })
     expect(bodyOf(await talk(server.address, GET))).toBe('inherited')
     await server.close()
@@ -150,5 +156,29 @@ describe('a descriptor', () => {
 
   test('that is none is a CONFIG error', async () => {
     await expect(serveHttp(say('x'), { listen: { fd: 987 } })).rejects.toMatchObject({ code: 'CONFIG' })
+  })
+})
+
+describe.skipIf(!has('ss'))('as many connections may wait as `backlog` says', () => {
+  test.each([
+    [undefined, 1024],
+    [7, 7],
+    [2000, 2000],
+  ])('%s, for a port, a path and a descriptor', async (backlog, expected) => {
+    const told = backlog === undefined ? {} : { backlog }
+    await using port = await serveHttp(say('x'), { listen: { ...told } })
+    await using _path = await serveHttp(say('x'), { listen: { path: join(folder, 'backlog.sock'), ...told } })
+    const inherited = bind()
+    await using _inherited = await serveHttp(say('x'), { listen: { fd: inherited.fd, ...told } })
+    // The name that a unix socket was bound to is another one, in the same folder.
+    const sockets = [`:${(port.address as { port: number }).port} `, `${folder}/`, `:${inherited.port} `]
+    expect(sockets.map(backlogOf)).toEqual(Array(3).fill(Math.min(expected, BACKLOG_MOST)))
+  })
+})
+
+test.each([0, -1, 1.5, 65_536, Number.NaN])('a backlog of %s is a CONFIG error', async (backlog) => {
+  await expect(serveHttp(say('x'), { listen: { backlog } })).rejects.toMatchObject({
+    code: 'CONFIG',
+    message: `http: listen.backlog: expected a whole number from 1 to 65535, got ${backlog}`,
   })
 })

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { fastcgi } from '../../src/fastcgi/index.ts'
 import { serveMemory } from '../../src/testing/index.ts'
 import { Clients, MAIN, Program, ask, until } from '../cli/program.ts'
+import { backlogOf } from '../backlog.ts'
 import { has } from '../peers.ts'
 
 let folder = ''
@@ -139,13 +140,14 @@ describe('a configuration file', () => {
     put(
       'viaduct.config.json',
       config('', {
-        listeners: ['127.0.0.1:0', { listen: 'unix:./f.sock', protocol: 'fastcgi', mode: '0600' }],
+        listeners: ['127.0.0.1:0', { listen: 'unix:./f.sock', protocol: 'fastcgi', mode: '0600', backlog: 77 }],
         applications: { site: { kind: 'folder', root: 'site' } },
         sites: [{ hosts: ['example.org'], routes: [{ application: 'site' }] }],
       }),
     )
     await serving()
     expect(statSync(join(folder, 'f.sock')).mode & 0o777).toBe(0o600)
+    if (has('ss')) expect(backlogOf(join(folder, 'f.sock'))).toBe(77)
     await using server = fastcgi({ address: `unix:${folder}/f.sock`, documentRoot: '/elsewhere' })
     const front = serveMemory(server)
     const headers = ['Host', 'example.org']
