@@ -261,7 +261,46 @@ describe('a folder with JavaScript in it', () => {
     put('browser/app.js', 'document.title = 1')
     put('browser/package.json', '{}')
     put('browser/index.html', '')
-    expect(await found()).toEqual(['/server/app.js: a file like others: it has no default export'])
+    expect(await found()).toEqual([
+      '/server/app.js: not run, and not sent: it has no default export, and is for Node, for it calls require',
+    ])
+  })
+
+  const CAUSE = 'it has no default export, and is for Node, for'
+  test.each<[string, string, string | undefined, string[]?]>([
+    ['app.mjs', '// x\nimport { a,\n  b } from "node:fs"\n', `${CAUSE} it imports node:fs`],
+    ['app.mjs', "'use strict';import http from 'http'", `${CAUSE} it imports http`],
+    ['app.mjs', 'import "fs/promises"', `${CAUSE} it imports fs/promises`, ['index.html']],
+    ['app.mjs', 'import express from "express"\nexpress().listen(3000)', `${CAUSE} it imports express, a package`],
+    ['app.mjs', 'export * from "@scope/name"', `${CAUSE} it imports @scope/name, a package`],
+    ['app.mjs', '#!/usr/bin/env node\n', `${CAUSE} it begins with #!`],
+    ['app.js', 'const express = require("express")', `${CAUSE} it calls require`, ['package.json']],
+    ['app.js', 'let { a, b } = require ("x")', `${CAUSE} it calls require`, ['package.json']],
+    // What browsers run.
+    ['app.mjs', 'import { html } from "lit"', undefined, ['index.html']],
+    ['app.mjs', 'import a from "./a.mjs"; import "/b.mjs"; import c from "https://example.org/c.mjs"\nexport const d = 1', undefined],
+    ['app.mjs', '// import fs from "fs"\nconst text = \'import "fs"\'', undefined],
+    ['app.mjs', 'const text = "node:fs"; export { text }', undefined],
+    ['app.js', 'const express = require("express")', undefined],
+    ['app.js', 'const express = require("express")', undefined, ['package.json', 'index.html']],
+    ['app.js', '!function (f) { typeof require === "function" ? f(require("x")) : f(x) }()', undefined, ['package.json']],
+    ['other.mjs', 'import fs from "node:fs"', undefined],
+  ])('%s with %j is refused: %s', async (name, source, reason, beside = []) => {
+    for (const each of beside) put(`at/${each}`, '{}')
+    const site = await build()
+    put(`at/${name}`, source)
+    const [status, body] = await ask(site, `/at/${name}`)
+    expect([status, body === source]).toEqual(reason === undefined ? [200, true] : [403, false])
+    if (reason === undefined) return
+    expect(lines).toEqual([`site: ${folder}/at/${name}: the source of a program is not sent: ${reason}`])
+    expect(await found()).toEqual([`/at/${name}: not run, and not sent: ${reason}`])
+  })
+
+  test('a long file that begins like one is looked through at once', async () => {
+    put('at/app.mjs', `${'import '.repeat(10_000)}${'\n'.repeat(50_000)}`)
+    const begun = performance.now()
+    expect((await ask(await build(), '/at/app.mjs'))[0]).toBe(200)
+    expect(performance.now() - begun).toBeLessThan(1000)
   })
 
   test('tells in the table what else in the folder is not run', async () => {

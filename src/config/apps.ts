@@ -2,6 +2,7 @@
 // and app.js. What is found owns its folder: it answers every path below, and none of its files is sent.
 
 import { open } from 'node:fs/promises'
+import { isBuiltin } from 'node:module'
 import { fromByteString, toByteString } from '../core/index.ts'
 import { nativePath } from '../static/index.ts'
 import { WSGI_FILES, describeWsgi } from '../wsgi/index.ts'
@@ -60,7 +61,37 @@ export async function applicationIn(
     return { folder, kind: 'none', name: python[0], why }
   }
   const [name] = candidates
-  return name === undefined ? undefined : { folder, kind: 'none', name, why: 'a file like others: it has no default export' }
+  if (name === undefined) return undefined
+  const reason = await whyNotForBrowsers(real, name, has)
+  const why = reason === undefined ? 'a file like others: it has no default export' : `not run, and not sent: ${reason}`
+  return { folder, kind: 'none', name, why }
+}
+
+/** What an import names: a module of Node, a package, or a URL. */
+const IMPORTS = /(?:^|[;}])[ \t]{0,100}(?:import|export)\b(?:[\w*${}\s,]{0,2000}?\bfrom\b)?\s{0,100}(?:"([^"\n]*)"|'([^'\n]*)')/gm
+const REQUIRES = /^[ \t]{0,100}(?:(?:const|let|var)[ \t][^=\n]{0,500}=[ \t]*)?require[ \t]*\(/m
+/** How much of a file is looked at for these. */
+const BEGINNING = 64 * 1024
+
+/**
+ * Why a file that is named like an application is the source of one, although it exports none; undefined where a browser could run it.
+ * What asks for a package by its name needs a page with an import map: without an index beside it, it has none.
+ */
+export async function whyNotForBrowsers(
+  folder: ByteString,
+  name: string,
+  has: (name: string) => Promise<boolean>,
+): Promise<string | undefined> {
+  if (!NODE_FILES.includes(name) || !(await couldBeNode(name, has))) return undefined
+  const source = (await start(`${folder}/${name}`)).slice(0, BEGINNING)
+  const remedy = 'it has no default export, and is for Node, for'
+  if (source.startsWith('#!')) return `${remedy} it begins with #!`
+  const names = [...source.matchAll(IMPORTS)].map(([, first, second]) => fromByteString(first ?? second ?? ''))
+  const builtin = names.find((each) => isBuiltin(each))
+  if (builtin !== undefined) return `${remedy} it imports ${builtin}`
+  if (name === 'app.js' && REQUIRES.test(source)) return `${remedy} it calls require`
+  const found = names.find((each) => /^[@\w]/.test(each) && !each.includes(':'))
+  return found === undefined || (await has('index.html')) ? undefined : `${remedy} it imports ${found}, a package`
 }
 
 /** Whether a file is a JavaScript application of this server. */

@@ -13,13 +13,15 @@ export interface LocatorOptions extends LocateSettings {
   readonly age?: number
   /** Paths remembered; they come from outside. Default 8192. */
   readonly entries?: number
-  /** Whether a file that would be sent is no such file after all. */
-  readonly hides?: (path: ByteString) => Promise<boolean>
+  /** Why a file that would be sent is no such file after all. */
+  readonly hides?: (path: ByteString) => Promise<Refusal | undefined>
   /** What is missing for a script that was found, remembered with it. */
   readonly inspect?: (located: Located) => Promise<Missing | undefined>
   /** For tests: milliseconds. */
   readonly clock?: () => number
 }
+
+export type Refusal = Pick<Extract<Located, { readonly kind: 'refused' }>, 'status' | 'reason'>
 
 /** What a path means, and for a script what changes in a request that goes to it (where the site is mounted at the root). */
 export interface Found {
@@ -86,8 +88,8 @@ export class Locator {
   }
 
   async #judge(located: Located): Promise<Located> {
-    if (located.kind !== 'static' || (await this.#options.hides?.(located.path)) !== true) return located
-    return { kind: 'refused', status: 404, reason: 'it is an application that came after the start; SIGHUP finds it' }
+    const refusal = located.kind === 'static' ? await this.#options.hides?.(located.path) : undefined
+    return refusal === undefined ? located : { kind: 'refused', ...refusal }
   }
 
   /** RFC 3875, 4.1: the script, what follows it, and where both are on the disk. `mount` is where the site itself stands. */

@@ -2,7 +2,7 @@
 
 import { backend, derive, empty, fromByteString, poolsOf } from '../core/index.ts'
 import { Files, baseName, isAmbiguous, toFolder } from '../static/index.ts'
-import { isNodeApp } from './apps.ts'
+import { isNodeApp, whyNotForBrowsers } from './apps.ts'
 import { firstLineOf, interpreterOf, missing, shellWord } from './interpreter.ts'
 import { Locator } from './locator.ts'
 import { missingPage } from './missing-page.ts'
@@ -10,7 +10,7 @@ import { enter, mountAt } from './mounts.ts'
 import type { Application, Backend, ByteString, GatewayRequest, GatewayResponse, Log } from '../core/index.ts'
 import type { Missing } from './interpreter.ts'
 import type { LocateSettings } from './locate.ts'
-import type { Found } from './locator.ts'
+import type { Found, Refusal } from './locator.ts'
 import type { Mounted } from './mounts.ts'
 
 export interface SiteParts {
@@ -88,7 +88,7 @@ class Site {
         const asked = located.kind === 'fcgi' || (located.kind === 'cgi' && parts.locate.interpreted !== true)
         return asked ? this.#lacks(located.script) : Promise.resolve(undefined)
       },
-      ...(parts.mounts !== undefined && { hides: (path) => this.#isLateApp(path) }),
+      ...(parts.mounts !== undefined && { hides: (path) => this.#hides(path) }),
     })
   }
 
@@ -100,11 +100,14 @@ class Site {
     return interpreter === undefined || interpreter.file !== undefined ? undefined : missing(interpreter.asked, path, firstLineOf(file))
   }
 
-  /** Its folder is an application's from the next start on; the source of it is nobody's business until then. */
-  #isLateApp(path: ByteString): Promise<boolean> {
+  /** The source of an application, also of one that cannot be run, is nobody's business. Of one that came late its folder is the application's from the next start on. */
+  async #hides(path: ByteString): Promise<Refusal | undefined> {
     const folder = path.slice(0, path.lastIndexOf('/'))
     const has = async (name: string): Promise<boolean> => (await this.#files.root.look(`${folder}/${name}`)).kind === 'file'
-    return isNodeApp(this.#files.root.path + folder, baseName(path), has)
+    const at = [this.#files.root.path + folder, baseName(path), has] as const
+    if (await isNodeApp(...at)) return { status: 404, reason: 'it is an application that came after the start; SIGHUP finds it' }
+    const reason = await whyNotForBrowsers(...at)
+    return reason === undefined ? undefined : { status: 403, reason: `the source of a program is not sent: ${reason}` }
   }
 
   route(request: GatewayRequest): GatewayResponse | Promise<GatewayResponse> {
