@@ -70,7 +70,8 @@ class FpmFront {
   readonly log: Log
   readonly #spec: FrontSpec
   readonly #guard: Guard
-  readonly #main = new MainLog()
+  /** The manager's, who is our parent. */
+  readonly #main = new MainLog(undefined, process.ppid)
   readonly #journal: Journal
   readonly #pools: Pool[] = []
   readonly #records: Records[] = []

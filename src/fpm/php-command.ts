@@ -5,9 +5,9 @@
 // `[PATH=/folder]` section of a php.ini sets holds for all scripts below that folder, and ini_set() and .user.ini cannot change it. So there
 // is a section for each folder that is in / when the pool is started, and a script elsewhere is refused.
 
-import { chmodSync, chownSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, lstatSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { getPriority, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { GatewayError } from '../core/index.ts'
 import { findProgram } from '../process/index.ts'
 import { firstOfEach } from './config/pairs.ts'
@@ -46,14 +46,14 @@ const AT_START = new Set(['extension', 'zend_extension', 'disable_functions', 'd
 
 /** Throws CONFIG for what cannot be had here, and says what would help. */
 export function phpCommand(config: PoolConfig, php: PhpProgram, identity: Identity | undefined, master: NodeJS.ProcessEnv): PhpCommand {
-  const { folder, scan, folders } = writeSettings(config, php, identity)
+  const { folder, inside, scan, folders } = writeSettings(config, php, identity)
   const remove = (): void => {
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
   }
   try {
     const chain = [...priority(config), ...limits(config), ...become(config, php.file, identity)]
     const values = firstOfEach(config.phpValues).flatMap(([name, value]) => ['-d', `${name}=${quoted(value)}`])
-    const args = [...settingsFile(php), ...words(php, folder), ...values]
+    const args = [...settingsFile(php), ...words(php, inside), ...values]
     return {
       command: [...chain, ...(php.by ?? []), php.file, ...args] as [string, ...string[]],
       cwd: cwdOf(config),
@@ -117,23 +117,37 @@ function writeSettings(
   config: PoolConfig,
   php: PhpProgram,
   identity: Identity | undefined,
-): { folder: string | undefined; scan: string | undefined; folders: ReadonlySet<string> | undefined } {
+): { folder: string | undefined; inside: string | undefined; scan: string | undefined; folders: ReadonlySet<string> | undefined } {
   const own = `/etc/php/${php.version}/fpm/conf.d`
   const usual = php.iniArguments.includes('-n')
     ? '/nonexistent'
     : statSync(own, { throwIfNoEntry: false })?.isDirectory() === true
       ? own
       : ''
-  if (config.phpAdminValues.length === 0) return { folder: undefined, scan: usual === '' ? undefined : usual, folders: undefined }
+  if (config.phpAdminValues.length === 0) {
+    return { folder: undefined, inside: undefined, scan: usual === '' ? undefined : usual, folders: undefined }
+  }
   const { text, folders } = adminSettings(config, topFolders(config.chroot ?? '/'))
-  const folder = mkdtempSync(join(tmpdir(), 'viaduct-fpm-ini-'))
+  const folder = mkdtempSync(join(config.chroot === undefined ? tmpdir() : insideRoot(config.name, config.chroot), 'viaduct-fpm-ini-'))
+  const inside = config.chroot === undefined ? folder : join('/', relative(config.chroot, folder))
   // The pool's user reads it and must not be able to change it.
   const file = join(folder, 'zz-php-admin-value.ini')
   writeFileSync(file, text, { mode: 0o640 })
   if (identity !== undefined) chownSync(file, 0, identity.gid)
   // PHP looks for files in it.
   chmodSync(folder, 0o755)
-  return { folder, scan: `${usual}:${folder}`, folders }
+  return { folder, inside, scan: `${usual}:${inside}`, folders }
+}
+
+/** Where what php-cgi reads can be: it sees nothing outside its root, and its user must not be able to put something else there. */
+function insideRoot(pool: string, root: string): string {
+  const folder = join(root, 'tmp')
+  const stat = lstatSync(folder, { throwIfNoEntry: false })
+  if (stat?.isDirectory() === true && stat.uid === 0 && ((stat.mode & 0o1000) !== 0 || (stat.mode & 0o022) === 0)) return folder
+  throw new GatewayError('CONFIG', {
+    status: 500,
+    message: `[pool ${pool}] php_admin_value: with chroot it is kept in ${folder}, which must be a folder of root's with mode 1777 (or 755)`,
+  })
 }
 
 /** A php.ini with a section for each folder. */
@@ -231,7 +245,8 @@ function become(config: PoolConfig, file: string, identity: Identity | undefined
       status: 500,
       message:
         `[pool ${config.name}] chroot: there is no ${join(config.chroot, file)}. Workers are started inside the root, so it must hold ` +
-        `the program, its libraries, extensions and settings (ldd ${file} names the libraries), /dev/null and /usr/share/zoneinfo; or leave chroot out`,
+        `the program, its libraries, extensions and settings (ldd ${file} names the libraries), /dev/null, /usr/share/zoneinfo and a /tmp that ` +
+        `everybody may write to; or leave chroot out`,
     })
   }
   const tool = need('chroot', config.name, 'chroot')

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { until } from '../cli/program.ts'
 import { has } from '../peers.ts'
-import { Fpm, REAL, ask, configuration, isRoot, makeFolder, variables } from './engine.ts'
+import { Fpm, REAL, ask, configuration, freePort, isRoot, makeFolder, variables } from './engine.ts'
 import type { Kind } from './engine.ts'
 
 const SCRIPTS = { 'hello.php': '<?php echo "hello";', 'complain.php': '<?php error_log("complaint"); echo "x";' }
@@ -157,12 +157,15 @@ describe.skipIf(!has('php-cgi', REAL) || !isRoot)('starting', () => {
 
   test('asked to reload twice at once, it has what is there at last', async () => {
     await using fpm = await Fpm.start('viaduct', { pool: `${POOL}\nenv[A] = 0`, scripts: { 'a.php': '<?php echo getenv("A");' } })
-    for (let i = 1; i <= 3; i++) {
-      writeFileSync(fpm.script('fpm.conf'), configuration(fpm.folder, { pool: `${POOL}\nenv[A] = ${i}` }))
+    const port = await freePort()
+    for (let i = 1; i <= 20; i++) {
+      // A host's address takes a while to be known.
+      const more = `[new]\nuser = www-data\nlisten = localhost:${port + (i % 2)}\npm = ondemand\npm.max_children = 1`
+      writeFileSync(fpm.script('fpm.conf'), configuration(fpm.folder, { pool: `${POOL}\nenv[A] = ${i}`, more }))
       fpm.kill('SIGUSR2')
-      await fpm.said('Reloading in progress ...', i)
+      await new Promise((resolve) => setTimeout(resolve, i % 5))
     }
-    await until('the last one', async () => (await fpm.ask('a.php')).body === '3')
+    await until('the last one', async () => (await fpm.ask('a.php')).body === '20')
   })
 
   test('back to what was before, after a reload that did not come up', async () => {

@@ -3,13 +3,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { execFileSync } from 'node:child_process'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { until } from '../cli/program.ts'
 import { has } from '../peers.ts'
-import { Fpm, REAL, ask, isRoot, makeFolder, open, variables } from './engine.ts'
+import { Fpm, REAL, ask, freePort, isRoot, makeFolder, open, variables } from './engine.ts'
 import type { Kind, Reply } from './engine.ts'
 
 const SCRIPTS = {
@@ -349,13 +347,4 @@ php_admin_value[disable_functions] = exec`
 function ownership(path: string): string {
   const { uid, gid, mode } = statSync(path)
   return `${uid} ${gid} ${(mode & 0o777).toString(8)}\n${execFileSync('getfacl', ['-cp', path], { encoding: 'utf8' })}`
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
 }

@@ -3,8 +3,8 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
-import type { Socket } from 'node:net'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { RecordDecoder, Role, Type, encodeRequest, readEndRequest, record } from '../../src/fastcgi/index.ts'
@@ -25,6 +25,8 @@ export interface FpmOptions {
   readonly scripts?: Readonly<Record<string, string>>
   readonly words?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** What runs it. */
+  readonly wrap?: readonly string[]
   /** In place of a socket that the test reads. */
   readonly stderr?: number
   /** What came by it. */
@@ -66,8 +68,8 @@ export class Fpm implements AsyncDisposable {
     writeFileSync(join(folder, 'fpm.conf'), configuration(folder, options))
     for (const [name, text] of Object.entries(options.scripts ?? {})) writeFileSync(join(folder, name), text)
     const words = ['-F', '-y', join(folder, 'fpm.conf'), ...(options.words ?? [])]
-    const [file, ...args] =
-      kind === 'php-fpm' ? [which(REAL)!, ...words] : [process.execPath, process.env['VIADUCT_MAIN'] ?? MAIN, 'fpm', ...words]
+    const program = kind === 'php-fpm' ? [which(REAL)!] : [process.execPath, process.env['VIADUCT_MAIN'] ?? MAIN, 'fpm']
+    const [file, ...args] = [...(options.wrap ?? []), ...program, ...words]
     const child = spawn(file!, args, { env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', options.stderr ?? 'pipe'] })
     return new Fpm(kind, folder, child, options.also)
   }
@@ -113,7 +115,8 @@ export class Fpm implements AsyncDisposable {
     let ended = false
     void this.exited.then(() => (ended = true))
     const look = async (): Promise<boolean> => {
-      if (((this.log + this.printed + this.#also()).match(pattern) ?? []).length >= count) return true
+      // What is said before it serves is said in two places.
+      if ([this.log, this.printed, this.#also()].some((text) => (text.match(pattern) ?? []).length >= count)) return true
       if (ended) throw new Error(`it exited before it said ${text}:\n${this.log}\n${this.printed}`)
       return false
     }
@@ -266,6 +269,15 @@ export function open(address: string | { host: string; port: number }): Socket {
   const socket = typeof address === 'string' ? connect(address) : connect(address)
   socket.on('error', () => {})
   return socket
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => resolve(port))
+    })
+  })
 }
 
 export function descendants(pid: number): number[] {

@@ -18,6 +18,7 @@ const STDERR = 2
 
 export class MainLog {
   readonly #stderr: (text: string | Uint8Array) => void
+  readonly #pid: number
   #level: LogLevel = 'notice'
   #limit = 1024
   #path: string | undefined
@@ -25,9 +26,10 @@ export class MainLog {
   #syslog: Syslog | undefined
   #launched = false
 
-  /** `stderr` is where lines go until there is a configuration. */
-  constructor(stderr: (text: string | Uint8Array) => void = (text) => put(STDERR, text)) {
+  /** `stderr` is where lines go until there is a configuration. `pid`: of whom it is the log. */
+  constructor(stderr: (text: string | Uint8Array) => void = (text) => put(STDERR, text), pid: number = process.pid) {
     this.#stderr = stderr
+    this.#pid = pid
   }
 
   get level(): LogLevel {
@@ -51,7 +53,7 @@ export class MainLog {
     this.#level = level
     this.#limit = global.logLimit
     if (used && toSyslog) {
-      this.#syslog = openSyslog({ ident: global.syslogIdent, facility: global.syslogFacility, level, pid: process.pid })
+      this.#syslog = openSyslog({ ident: global.syslogIdent, facility: global.syslogFacility, level, pid: this.#pid })
     } else if (used) {
       this.#fd = fd
       this.#path = global.errorLog
@@ -65,7 +67,7 @@ export class MainLog {
 
   say(message: Message): void {
     if (!isLogged(message.level, this.#level)) return
-    const context = { level: this.#level, time: performance.timeOrigin + performance.now(), pid: process.pid }
+    const context = { level: this.#level, time: performance.timeOrigin + performance.now(), pid: this.#pid }
     const syslog = this.#syslog
     if (syslog === undefined) return this.write(logLine(message, this.#limit, context), message.level)
     const line = logLine(message, this.#limit, { ...context, syslog: true })
@@ -84,7 +86,7 @@ export class MainLog {
   /** What stands before a line of this level that is written now. */
   head(level: LogLevel, from: string): string {
     const time = performance.timeOrigin + performance.now()
-    return lineHead(level, from, { level: this.#level, time, pid: process.pid, syslog: this.#syslog !== undefined })
+    return lineHead(level, from, { level: this.#level, time, pid: this.#pid, syslog: this.#syslog !== undefined })
   }
 
   /** After logrotate has moved the file (SIGUSR1). The old one is written until the new one is open. Throws what the system says. */
