@@ -116,7 +116,7 @@ export class Fpm implements AsyncDisposable {
     void this.exited.then(() => (ended = true))
     const look = async (): Promise<boolean> => {
       // What is said before it serves is said in two places.
-      if ([this.log, this.printed, this.#also()].some((text) => (text.match(pattern) ?? []).length >= count)) return true
+      if ([this.log, this.printed, this.#also()].some((said) => (said.match(pattern) ?? []).length >= count)) return true
       if (ended) throw new Error(`it exited before it said ${text}:\n${this.log}\n${this.printed}`)
       return false
     }
