@@ -93,31 +93,28 @@ class Pool {
   /** php-cgi reads exactly CONTENT_LENGTH bytes and hangs while they do not come: so first the body, then a worker. */
   async #upload(request: GatewayRequest): Promise<GatewayResponse> {
     const { bodyMemory: memory, body: limit } = this.#limits
-    return this.#run(request, await spool(request.body, { memory, limit, expected: request.contentLength }))
+    const body = await spool(request.body, { memory, limit, expected: request.contentLength })
+    try {
+      return await this.#run(request, body)
+    } catch (error) {
+      // A no-op when the request was sent: its end has closed it.
+      body.close()
+      throw error
+    }
   }
 
   #run(request: GatewayRequest, body: Spooled | undefined, first = true): Promise<GatewayResponse> {
     return new Promise((resolve, reject) => {
+      // Ready before it has a worker, which has nothing to do between two requests.
+      const head = encodeRequest(1, Role.Responder, true, (emit) => variables(request, body, emit))
       this.#dispatcher.claim(request, {
-        take: (worker) => this.#send(worker, request, body, first, { resolve, reject }),
-        refuse: (error) => {
-          body?.close()
-          reject(error)
-        },
+        take: (worker) => this.#send(worker, request, head, body, first, { resolve, reject }),
+        refuse: reject,
       })
     })
   }
 
-  #send(worker: Worker, request: GatewayRequest, body: Spooled | undefined, first: boolean, reply: Reply): void {
-    let head: ByteString
-    try {
-      head = encodeRequest(1, Role.Responder, true, (emit) => variables(request, body, emit))
-    } catch (error) {
-      body?.close()
-      this.#dispatcher.release(worker)
-      reply.reject(error)
-      return
-    }
+  #send(worker: Worker, request: GatewayRequest, head: ByteString, body: Spooled | undefined, first: boolean, reply: Reply): void {
     let again = false
     worker.seat.begin(request)
     const call: Call = {

@@ -62,11 +62,15 @@ export class Dispatcher<W> {
     return this.#idleOne() ?? new Promise((take, refuse) => this.#wait(request, { take, refuse }))
   }
 
-  /** The same without a promise: the worker is used before the lease that it comes from is over, and nothing comes in between. */
-  claim(request: Waiting, waiter: Waiter<W>): void {
+  /**
+   * The same without a promise, so that nothing comes between a worker's release and its next request.
+   * @returns whether a worker was idle; else the waiter has a place in the queue, or was refused one.
+   */
+  claim(request: Waiting, waiter: Waiter<W>): boolean {
     const worker = this.#idleOne()
     if (worker === undefined) this.#wait(request, waiter)
     else waiter.take(worker)
+    return worker !== undefined
   }
 
   /**

@@ -5,11 +5,11 @@
 // dies costs its own request and nobody else's.
 
 import { Connection } from '../fastcgi/index.ts'
-import type { CallEnd } from '../fastcgi/index.ts'
+import type { Call, CallEnd, Reply } from '../fastcgi/index.ts'
 import { Dispatcher, Repeats, describeExit, lifespan, openGuard, policyOf, repeated } from '../process/index.ts'
 import type { Exit, Guard, Policy, Scoreboard } from '../process/index.ts'
 import { GatewayError, backend, describe, notStarted, spool, silent } from '../core/index.ts'
-import type { Backend, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
+import type { Backend, ByteString, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
 import { LIMITS, LOOK, launchOptions } from './options.ts'
 import { Readiness } from './readiness.ts'
 import type { ProgramLimits, ProgramPoolOptions } from './options.ts'
@@ -83,40 +83,43 @@ class Pool {
 
   async #upload(request: GatewayRequest): Promise<GatewayResponse> {
     const { bodyMemory: memory, body: limit } = this.#limits
-    return this.#run(request, await spool(request.body, { memory, limit, expected: request.contentLength }), true)
+    const body = await spool(request.body, { memory, limit, expected: request.contentLength })
+    try {
+      return await this.#run(request, body, true)
+    } catch (error) {
+      // A no-op when the request was sent: its end has closed it.
+      body.close()
+      throw error
+    }
   }
 
   #run(request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
     const refusal = this.#trouble.unfit === undefined ? undefined : this.#trouble.refusal(this.#workers.keys())
-    if (refusal !== undefined) {
-      body?.close()
-      return Promise.reject(refusal)
-    }
-    const seat = this.#dispatcher.acquire(request)
-    if (!(seat instanceof Promise)) return this.#send(seat, request, body, first)
-    // It waits: perhaps there should be more workers.
-    const full = this.#workers.size >= this.#policy.max
-    if (!full || !this.#full) this.#decide()
-    this.#full = full
-    return seat.then(
-      (each) => this.#send(each, request, body, first),
-      (error: unknown) => {
-        body?.close()
-        throw error
-      },
-    )
+    if (refusal !== undefined) return Promise.reject(refusal)
+    return new Promise((resolve, reject) => {
+      const head = headOf(request, body)
+      const served = this.#dispatcher.claim(request, {
+        take: (seat) => this.#send(seat, request, head, body, first, { resolve, reject }),
+        refuse: reject,
+      })
+      if (served) return
+      // It waits: perhaps there should be more workers.
+      const full = this.#workers.size >= this.#policy.max
+      if (!full || !this.#full) this.#decide()
+      this.#full = full
+    })
   }
 
-  #send(seat: Seat, request: GatewayRequest, body: Spooled | undefined, first: boolean): Promise<GatewayResponse> {
+  #send(seat: Seat, request: GatewayRequest, head: ByteString, body: Spooled | undefined, first: boolean, reply: Reply): void {
     const { worker } = seat
     worker.on('request')
     worker.requests++
     worker.seat.begin(request)
     worker.task = { method: request.method, target: request.target }
     let again = false
-    return seat.connection.send({
+    const call: Call = {
       request,
-      head: headOf(request, body),
+      head,
       body: body === undefined ? null : (body.chunks ?? body.stream()),
       hold: this.#hold,
       deadlines: this.#deadlines,
@@ -129,7 +132,8 @@ class Pool {
         this.#ended(seat, how)
       },
       again: () => (again ? this.#run(request, body, false) : undefined),
-    })
+    }
+    seat.connection.start(call, reply)
   }
 
   #ended(seat: Seat, how: CallEnd): void {
