@@ -15,6 +15,8 @@ export class UsageError extends Error {
 /** One option: its value's name in the help (none: a switch), what it does, and a short form. */
 export interface OptionSpec {
   readonly value?: string
+  /** What the value is one of. */
+  readonly choices?: readonly string[]
   readonly help: string
   readonly short?: string
   /** May be given more than once. */

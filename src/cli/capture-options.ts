@@ -45,6 +45,8 @@ export const CAPTURE: CommandHelp = {
   signals: [['INT, TERM, HUP', 'give what runs five seconds, end the file in order; once more: at once']],
 }
 
+export const BODIES = ['request', 'answer'] as const
+
 export const SHOW: CommandHelp = {
   name: 'show',
   usage: 'FILE [NUMBER ...] [options]',
@@ -59,7 +61,7 @@ export const SHOW: CommandHelp = {
   ].join('\n'),
   options: {
     records: { short: 'r', help: 'Every record, to the application (>) and from it (<)' },
-    body: { value: 'WHICH', help: 'request or answer: that body of one request to standard output, byte for byte' },
+    body: { value: 'WHICH', choices: BODIES, help: 'request or answer: that body of one request to standard output, byte for byte' },
     json: { help: 'Print JSON, one request a line' },
     help: { short: 'h', help: 'This help' },
   },

@@ -6,6 +6,7 @@ import type { CaptureEnd, CaptureMeta, Exchange, Frame, RecordFrame } from '../t
 import { UsageError, parseChoice, parseWhole } from './arguments.ts'
 import type { Parsed } from './arguments.ts'
 import { exchangeJson, exchangeLine, titleOf } from './capture-line.ts'
+import { BODIES } from './capture-options.ts'
 import { coloursOf } from './colours.ts'
 import type { Colours } from './colours.ts'
 import { humanBytes } from './pretty.ts'
@@ -55,7 +56,7 @@ function readWanted(parsed: Parsed): Wanted {
   const [file, ...numbers] = parsed.rest
   if (file === undefined) throw new UsageError('a file is missing: viaduct show site.fcgicap')
   const which = parsed.values.get('body')?.[0]
-  const body = which === undefined ? undefined : parseChoice(which, ['request', 'answer'] as const, '--body')
+  const body = which === undefined ? undefined : parseChoice(which, BODIES, '--body')
   const ways = ['records', 'json', 'body'].filter((name) => parsed.values.has(name))
   if (ways.length > 1) throw new UsageError(`--${ways[0]} and --${ways[1]} exclude each other`)
   if (body !== undefined && numbers.length !== 1) throw new UsageError('--body is of one request: viaduct show FILE 3 --body answer')

@@ -5,6 +5,8 @@ import { UsageError, parse } from './arguments.ts'
 import type { Parsed } from './arguments.ts'
 import { CAPTURE, SHOW } from './capture-options.ts'
 import { coloursOf } from './colours.ts'
+import { COMPLETION } from './completion-options.ts'
+import type { Completable } from './completion.ts'
 import { FPM } from './fpm-options.ts'
 import { commandHelp, generalHelp } from './help.ts'
 import type { CommandHelp } from './help.ts'
@@ -32,7 +34,7 @@ interface Guise extends CommandHelp {
 }
 
 // Loaded when they are asked for: what they need would only make the supervisor larger.
-const commands: readonly (Command | Tool | Guise)[] = [
+const commands: readonly ((Command | Tool | Guise) & Completable)[] = [
   { ...SERVE, run: async (parsed, signals) => (await import('./serve.ts')).serve(parsed, signals) },
   { ...CHECK, look: async (parsed) => (await import('./check.ts')).check(parsed) },
   { ...EXPLAIN, look: async (parsed) => (await import('./explain.ts')).explain(parsed) },
@@ -42,8 +44,17 @@ const commands: readonly (Command | Tool | Guise)[] = [
   { ...CAPTURE, run: async (parsed, signals) => (await import('./capture.ts')).capture(parsed, signals) },
   { ...SHOW, look: async (parsed) => (await import('./capture-show.ts')).show(parsed) },
   { ...REPLAY, look: async (parsed) => (await import('./replay.ts')).replay(parsed) },
-  { ...FPM, read: async (words, signals) => (await import('./fpm.ts')).fpm(words, signals) },
-  { ...SPAWN, read: async (words, signals) => (await import('./spawn.ts')).spawn(words, signals) },
+  {
+    ...FPM,
+    completed: async () => (await import('./completion-guises.ts')).fpmOptions(),
+    read: async (words, signals) => (await import('./fpm.ts')).fpm(words, signals),
+  },
+  {
+    ...SPAWN,
+    completed: async () => (await import('./completion-guises.ts')).spawnOptions(),
+    read: async (words, signals) => (await import('./spawn.ts')).spawn(words, signals),
+  },
+  { ...COMPLETION, look: async (parsed) => (await import('./completion.ts')).completion(parsed, commands) },
 ]
 
 /** Runs the command line and returns the exit code: 0, 1 for what could not be done, 2 for a mistake in the command line. */

@@ -13,6 +13,8 @@ export interface CommandHelp {
   /** Paragraphs. */
   readonly about: string
   readonly options: OptionTable
+  /** What its first word is one of, where it is no file, folder or address. */
+  readonly words?: readonly string[]
   /** Command line and what it does. */
   readonly examples: readonly (readonly [string, string])[]
   /** Name and meaning. */

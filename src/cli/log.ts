@@ -10,6 +10,8 @@ import type { AccessRecord } from '../middleware/index.ts'
 import { Sink } from './sink.ts'
 
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const
+/** Of lines. */
+export const FORMATS = ['pretty', 'json'] as const
 export type Level = (typeof LEVELS)[number]
 export type Format = 'pretty' | 'json'
 

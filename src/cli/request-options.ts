@@ -3,6 +3,8 @@
 import type { CommandHelp } from './help.ts'
 import { TLS_OPTIONS } from './request-tls.ts'
 
+export const ROLE_NAMES = ['responder', 'authorizer', 'filter'] as const
+
 export const REQUEST: CommandHelp = {
   name: 'request',
   usage: 'ADDRESS SCRIPT [options]',
@@ -33,7 +35,7 @@ export const REQUEST: CommandHelp = {
     },
     root: { value: 'FOLDER', help: 'DOCUMENT_ROOT: SCRIPT is a path under it' },
     uri: { value: 'URI', help: 'REQUEST_URI, for a front controller: --uri /blog/some-post?page=2' },
-    role: { value: 'ROLE', help: 'responder (default), authorizer or filter' },
+    role: { value: 'ROLE', choices: ROLE_NAMES, help: 'responder (default), authorizer or filter' },
     data: { value: 'FILE', help: 'What a filter is to filter' },
     count: { value: 'N', short: 'n', help: 'Ask N times, and print times in place of bodies' },
     keep: { short: 'k', help: 'Ask the application to keep the connection; with --count all requests use it' },

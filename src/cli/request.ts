@@ -10,6 +10,7 @@ import type { Parsed } from './arguments.ts'
 import { coloursOf } from './colours.ts'
 import type { Colours } from './colours.ts'
 import { humanBytes } from './pretty.ts'
+import { ROLE_NAMES } from './request-options.ts'
 import { readApplication } from './request-address.ts'
 import type { Application } from './request-address.ts'
 import { openBody, openFile } from './request-body.ts'
@@ -63,7 +64,7 @@ function readOptions(parsed: Parsed): Options {
     return text === undefined ? undefined : read(text, `--${name}`)
   }
   const text = (name: string): string | undefined => value(name, (each) => each)
-  const roleName = value('role', (each, place) => parseChoice(each, ['responder', 'authorizer', 'filter'] as const, place)) ?? 'responder'
+  const roleName = value('role', (each, place) => parseChoice(each, ROLE_NAMES, place)) ?? 'responder'
   const role = ROLES[roleName]
   if ((role === Role.Filter) !== parsed.values.has('data'))
     throw new UsageError(role === Role.Filter ? 'a filter needs something to filter: --data FILE' : '--data is for a filter: --role filter')

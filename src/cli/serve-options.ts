@@ -16,7 +16,7 @@ import {
 } from './arguments.ts'
 import type { Parsed } from './arguments.ts'
 import type { CommandHelp } from './help.ts'
-import { LEVELS } from './log.ts'
+import { FORMATS, LEVELS } from './log.ts'
 import type { LogOptions } from './log.ts'
 import type { FolderOptions } from './source.ts'
 
@@ -56,15 +56,15 @@ export const SERVE: CommandHelp = {
     'tls-key': { value: 'FILE', help: 'Its private key, a PEM file' },
     'redirect-http': { value: 'ADDRESS', many: true, help: 'Listen there for plain HTTP too, and send clients to https' },
     workers: { value: 'N', short: 'w', help: 'PHP workers (default 2 a core, at least 4)' },
-    'php-cgi': { value: 'PATH', help: 'The php-cgi to use, rather than the one on PATH' },
+    'php-cgi': { value: 'FILE', help: 'The php-cgi to use, rather than the one on PATH' },
     'max-body': { value: 'SIZE', help: 'Largest request body: 500K, 8M, 1G' },
     timeout: { value: 'SECONDS', help: 'How long a program may be silent (default 60): then it is ended, with 504' },
     grace: { value: 'SECONDS', help: `What requests get to finish at the end or on reload (default ${DEFAULT_GRACE / 1000})` },
     slow: { value: 'SECONDS', help: 'Name a request in the log that runs longer, while it runs' },
     status: { value: 'PATH', help: 'Show there how its pools are doing, to this machine only (docs/status.md)' },
     'access-log': { value: 'FILE', help: 'A file, - for standard output (default) or off' },
-    'log-level': { value: 'LEVEL', help: `${LEVELS.join(', ')} (default info)` },
-    'log-format': { value: 'FORMAT', help: 'pretty or json (default: pretty on a terminal, json elsewhere)' },
+    'log-level': { value: 'LEVEL', choices: LEVELS, help: `${LEVELS.join(', ')} (default info)` },
+    'log-format': { value: 'FORMAT', choices: FORMATS, help: 'pretty or json (default: pretty on a terminal, json elsewhere)' },
     'pid-file': { value: 'FILE', help: 'Write the pid there while it runs' },
     'print-config': { help: 'Print the configuration that serves this folder in the same way, and exit' },
     help: { short: 'h', help: 'This help' },
@@ -171,7 +171,7 @@ type Value = <T>(name: string, read: (text: string, where: string) => T) => T | 
 
 function logOptions(value: Value): Partial<LogOptions> {
   const level = value('log-level', (text, where) => parseChoice(text, LEVELS, where))
-  const format = value('log-format', (text, where) => parseChoice(text, ['pretty', 'json'] as const, where))
+  const format = value('log-format', (text, where) => parseChoice(text, FORMATS, where))
   const access = value('access-log', (text) => (text === '-' || text === 'off' ? text : resolve(text)))
   return { ...(level !== undefined && { level }), ...(format !== undefined && { format }), ...(access !== undefined && { access }) }
 }

@@ -44,6 +44,9 @@ export const SPAWN: CommandHelp = {
 const VALUED = 'fdapsMCFbPcugUG'
 const SWITCHES = 'nS'
 
+/** By letter: those that take a value, and those that take none. */
+export const SPAWN_LETTERS: { readonly valued: string; readonly switches: string } = { valued: VALUED, switches: SWITCHES }
+
 /** Throws UsageError. */
 export function parseSpawn(words: readonly string[]): SpawnOptions {
   const values = new Map<string, string>()

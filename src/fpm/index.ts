@@ -2,7 +2,7 @@
 
 export type * from './config/types.ts'
 export type { Invocation } from './config/invocation.ts'
-export { EXIT_CONFIG, EXIT_OK, EXIT_SOFTWARE, EXIT_USAGE, parseCommandLine, usage } from './options.ts'
+export { EXIT_CONFIG, EXIT_OK, EXIT_SOFTWARE, EXIT_USAGE, OPTIONS, parseCommandLine, usage } from './options.ts'
 export { face } from './face.ts'
 export type { FaceOptions, Faced } from './face.ts'
 export { iniArguments } from './information.ts'

@@ -14,7 +14,8 @@ interface Option {
   readonly value?: true
 }
 
-const OPTIONS: readonly Option[] = [
+/** All that there are; what they are for is told by `usage`. */
+export const OPTIONS: readonly Option[] = [
   { letter: 'c', name: 'php-ini', value: true },
   { letter: 'd', name: 'define', value: true },
   { letter: 'e', name: 'profile-info' },
