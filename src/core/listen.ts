@@ -2,11 +2,11 @@
 // protocol that comes over connections.
 
 import { randomBytes } from 'node:crypto'
-import { chmod, chown, lstat, rename, unlink } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { chmod, chown, lstat, rename } from 'node:fs/promises'
 import type { ListenOptions, Server as NetServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { GatewayError } from './errors.ts'
+import { SOCKET_PATH_LIMIT, ownFile, probeSocket } from './bind.ts'
 import type { Address } from './types.ts'
 
 /** Where a door listens. */
@@ -29,14 +29,12 @@ export interface Listener {
   /** With the real port, or the path of the socket. */
   readonly address: Address
   /** Removes the socket's file, if it is still the one made here. */
-  release(): Promise<void>
+  release(): void
 }
 
 const BACKLOG = 1024
 /** Beyond that, listen(2) of older systems takes another number. */
 const BACKLOG_LIMIT = 65_535
-/** sun_path of unix(7) holds 108 bytes with the final NUL. */
-const PATH_LIMIT = 107
 
 /** Starts listening. Rejects with CONFIG, saying what to do, where that cannot be; `door` begins the message. */
 export async function openListener(server: NetServer, where: Listen, door: string): Promise<Listener> {
@@ -71,7 +69,7 @@ async function open(server: NetServer, where: Listen): Promise<Listener> {
   return { address: { host: bound.address, port: bound.port }, release: nothing }
 }
 
-async function nothing(): Promise<void> {}
+function nothing(): void {}
 
 /**
  * Binds a name of its own and renames it: closing a unix server removes the name it was bound to, which would cut off the heir
@@ -81,23 +79,17 @@ async function openPath(server: NetServer, where: Extract<Listen, { path: string
   const { path, mode = 0o660, uid, gid } = where
   const temporary = join(dirname(path), `.${randomBytes(4).toString('hex')}`)
   const longest = Math.max(Buffer.byteLength(path), Buffer.byteLength(temporary))
-  if (longest > PATH_LIMIT)
-    throw config(`the socket path ${path} is too long: ${longest} bytes, the system allows ${PATH_LIMIT}; choose a shorter one`)
+  if (longest > SOCKET_PATH_LIMIT)
+    throw config(`the socket path ${path} is too long: ${longest} bytes, the system allows ${SOCKET_PATH_LIMIT}; choose a shorter one`)
   await checkFree(path)
   await listening(server, { path: temporary }, backlog, path)
   try {
     // -1: as it is.
     if (uid !== undefined || gid !== undefined) await chown(temporary, uid ?? -1, gid ?? -1)
     await chmod(temporary, mode)
-    const made = await lstat(temporary, { bigint: true })
+    const release = ownFile(path, temporary)
     await rename(temporary, path)
-    return {
-      address: { path },
-      async release() {
-        const now = await lstat(path, { bigint: true }).catch(() => undefined)
-        if (now !== undefined && now.ino === made.ino && now.dev === made.dev) await unlink(path).catch(() => {})
-      },
-    }
+    return { address: { path }, release }
   } catch (error) {
     server.close()
     throw refused(error, path)
@@ -109,16 +101,8 @@ async function checkFree(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined)
   if (found === undefined) return
   if (!found.isSocket()) throw config(`${path} exists and is not a socket; remove it or choose another path`)
-  const answer = await new Promise<string>((resolve) => {
-    const probe = connect(path)
-    probe.once('connect', () => {
-      probe.destroy()
-      resolve('alive')
-    })
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'))
-  })
-  // EAGAIN: alive, with a full backlog.
-  if (answer === 'alive' || answer === 'EAGAIN') throw config(`a running server listens on ${path}; stop it or choose another path`)
+  const answer = await probeSocket(path)
+  if (answer === 'alive') throw config(`a running server listens on ${path}; stop it or choose another path`)
   if (answer === 'EACCES') throw refused(Object.assign(new Error('not permitted to use it'), { code: 'EACCES' }), path)
 }
 

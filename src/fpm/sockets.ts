@@ -8,7 +8,7 @@ import { chmodSync, chownSync, existsSync, lstatSync, renameSync, rmSync, statSy
 import net from 'node:net'
 import { dirname } from 'node:path'
 import { getSystemErrorName } from 'node:util'
-import { GatewayError } from '../core/index.ts'
+import { GatewayError, SOCKET_PATH_LIMIT, bindPath, bindPort, probeSocket } from '../core/index.ts'
 import type { Address } from '../core/index.ts'
 import { systemError } from './config/host.ts'
 import { parseListenAddress } from './config/listen.ts'
@@ -24,76 +24,55 @@ export interface BoundSocket {
   close(): void
 }
 
-// What net.Server makes inside: binds, does not listen, and is not polled until somebody asks for it.
-interface Handle {
-  readonly fd: number
-  getsockname(out: { address?: string; port?: number }): number
-  close(): void
-}
-type CreateHandle = (address: string, port: number, addressType: 4 | 6 | -1) => Handle | number
-const createHandle = (net as unknown as { _createServerHandle: CreateHandle })._createServerHandle
-
-/** sun_path of unix(7) holds 108 bytes with the final NUL. */
-const PATH_LIMIT = 107
-
 /** Binds a pool's address. Rejects with CONFIG in php-fpm's words; `notice` hears of what is tried in between. */
 export async function bindSocket(config: PoolConfig, notice: (text: string) => void): Promise<BoundSocket> {
   const address = parseListenAddress(config.listen)
   if (address === undefined) throw failed(`invalid port value '${config.listen.slice(config.listen.lastIndexOf(':') + 1)}'`)
-  if ('path' in address) return bindPath(config, address.path)
+  if ('path' in address) return openPath(config, address.path)
   const { host, port } = address
   if (host !== undefined) {
-    const found = net.isIP(host) > 0 ? { address: host, family: net.isIP(host) } : await lookup(host).catch(unresolved)
-    return bindPort(config.listen, found.address, port, found.family === 6 ? 6 : 4)
+    const found = net.isIP(host) > 0 ? host : (await lookup(host).catch(unresolved)).address
+    return openPort(config.listen, found, port)
   }
   try {
-    return bindPort(config.listen, '::', port, 6)
+    return openPort(config.listen, '::', port)
   } catch {
     notice('Failed implicitly binding to ::, retrying with 0.0.0.0')
-    return bindPort(config.listen, '0.0.0.0', port, 4)
+    return openPort(config.listen, '0.0.0.0', port)
   }
 }
 
-function bindPort(listen: string, host: string, port: number, family: 4 | 6): BoundSocket {
-  const handle = createHandle(host, port, family)
-  if (typeof handle === 'number') throw unable(listen, handle)
-  const name: { address?: string; port?: number } = {}
-  // libuv keeps EADDRINUSE back until listen(); asking for the name tells it now.
-  const status = handle.getsockname(name)
-  if (status !== 0 || name.port !== port) {
-    handle.close()
-    throw unable(listen, status || -98)
-  }
-  return bound(listen, { host: name.address!, port }, handle, () => {})
+function openPort(listen: string, host: string, port: number): BoundSocket {
+  const socket = bindPort(host, port)
+  if (typeof socket === 'number') throw unable(listen, socket)
+  return { ...socket, listen }
 }
 
-async function bindPath(config: PoolConfig, path: string): Promise<BoundSocket> {
-  if (Buffer.byteLength(path) > PATH_LIMIT) {
-    throw failed(`[pool ${config.name}] listen: the socket path ${path} is longer than the ${PATH_LIMIT} bytes that the system allows`)
+async function openPath(config: PoolConfig, path: string): Promise<BoundSocket> {
+  if (Buffer.byteLength(path) > SOCKET_PATH_LIMIT) {
+    throw failed(
+      `[pool ${config.name}] listen: the socket path ${path} is longer than the ${SOCKET_PATH_LIMIT} bytes that the system allows`,
+    )
   }
-  if (await answers(path)) throw failed(`Another FPM instance seems to already listen on ${path}`)
+  if ((await probeSocket(path)) === 'alive') throw failed(`Another FPM instance seems to already listen on ${path}`)
   if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path)
   // Until its owner is set, nobody else can connect.
   const before = process.umask(0o777 & ~0o600)
-  let handle
+  let socket
   try {
-    handle = createHandle(path, -1, -1)
+    socket = bindPath(path)
   } finally {
     process.umask(before)
   }
   // libuv says EACCES for a folder that is not there.
-  if (typeof handle === 'number') throw unable(path, existsSync(dirname(path)) ? handle : -2)
+  if (typeof socket === 'number') throw unable(path, existsSync(dirname(path)) ? socket : -2)
   try {
     permit(config, path)
   } catch (error) {
-    handle.close()
+    socket.close()
     throw error
   }
-  const { dev, ino } = statSync(path)
-  return bound(config.listen, { path }, handle, () => {
-    const now = statSync(path, { throwIfNoEntry: false })
-    if (now?.dev === dev && now.ino === ino) rmSync(path, { force: true })
-  })
+  return { ...socket, listen: config.listen, address: { path } }
 }
 
 /** listen.owner, listen.group and listen.mode, or listen.acl_users and listen.acl_groups in their place. */
@@ -137,18 +116,6 @@ function isSet(text: string | undefined): text is string {
   return text !== undefined && text !== ''
 }
 
-/** Whether a living server listens there; a full backlog (EAGAIN) is one, too. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = net.connect(path)
-    probe.once('connect', () => {
-      probe.destroy()
-      resolve(true)
-    })
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EAGAIN'))
-  })
-}
-
 function unable(address: string, status: number): GatewayError {
   const reason = status < 0 ? getSystemErrorName(status) : 'EADDRINUSE'
   const known: Readonly<Record<string, string>> = {
@@ -166,21 +133,6 @@ function unresolved(error: NodeJS.ErrnoException): never {
 
 function failed(message: string): GatewayError {
   return new GatewayError('CONFIG', { status: 500, message })
-}
-
-function bound(listen: string, address: Address, handle: Handle, remove: () => void): BoundSocket {
-  let open = true
-  return {
-    listen,
-    address,
-    fd: handle.fd,
-    close: () => {
-      if (!open) return
-      open = false
-      remove()
-      handle.close()
-    },
-  }
 }
 
 export interface ListeningOptions {
@@ -203,13 +155,13 @@ export function bindListening(options: ListeningOptions): { readonly fd: number;
   // Closing it would remove the name it was bound to, so the file gets another one before.
   const bindName = isPath ? `${listen.path}.${process.pid}` : listen.host
   if (isPath) {
-    if (Buffer.byteLength(bindName) > PATH_LIMIT) throw new Error('path of the Unix socket is too long')
+    if (Buffer.byteLength(bindName) > SOCKET_PATH_LIMIT) throw new Error('path of the Unix socket is too long')
     rmSync(bindName, { force: true })
   }
-  const handle = isPath ? createHandle(bindName, -1, -1) : createHandle(listen.host, listen.port, net.isIP(listen.host) === 6 ? 6 : 4)
-  if (typeof handle === 'number') throw new Error(`bind failed: ${getSystemErrorName(handle)}`)
+  const socket = isPath ? bindPath(bindName) : bindPort(listen.host, listen.port)
+  if (typeof socket === 'number') throw new Error(`bind failed: ${getSystemErrorName(socket)}`)
   try {
-    const status = (handle as Handle & { listen(backlog: number): number }).listen(backlog)
+    const status = socket.listen(backlog)
     if (status !== 0) throw new Error(`bind failed: ${getSystemErrorName(status)}`)
     if (isPath) {
       const uid = options.socketUser ?? options.user
@@ -223,8 +175,8 @@ export function bindListening(options: ListeningOptions): { readonly fd: number;
       renameSync(bindName, listen.path)
     }
   } catch (error) {
-    handle.close()
+    socket.close()
     throw error
   }
-  return { fd: handle.fd, close: () => handle.close() }
+  return socket
 }

@@ -9,7 +9,7 @@ import { createServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { GatewayError } from '../core/index.ts'
+import { GatewayError, SOCKET_PATH_LIMIT } from '../core/index.ts'
 import type { Guard } from './guard.ts'
 import { describeExit } from './launch.ts'
 import type { Exit, Launched } from './launch.ts'
@@ -41,8 +41,6 @@ type Look = () => Accepted | undefined | Promise<Accepted | undefined>
 
 /** Connections that may wait: they are made one after the other. */
 const BACKLOG = 128
-/** sun_path of unix(7) holds 108 bytes with the final NUL. */
-const PATH_LIMIT = 107
 /** Milliseconds by which the news that a program has ended may come later than that of its socket, and its last words later than that. */
 const NEWS_TIME = 200
 
@@ -186,10 +184,9 @@ export class SocketProgram {
   }
 }
 
-/** libuv 1.46 cuts a longer one short without a word. */
 function checkLength(path: string): void {
   const length = Buffer.byteLength(path)
-  if (length <= PATH_LIMIT) return
-  const fact = `the socket path ${path} is too long: ${length} bytes, the system allows ${PATH_LIMIT}`
+  if (length <= SOCKET_PATH_LIMIT) return
+  const fact = `the socket path ${path} is too long: ${length} bytes, the system allows ${SOCKET_PATH_LIMIT}`
   throw new GatewayError('CONFIG', { status: 500, message: `process: ${fact}; set TMPDIR to a folder with a shorter name` })
 }

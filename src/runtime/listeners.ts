@@ -8,7 +8,7 @@ import { lookup } from 'node:dns/promises'
 import net from 'node:net'
 import { dirname } from 'node:path'
 import { getSystemErrorName } from 'node:util'
-import { GatewayError } from '../core/index.ts'
+import { GatewayError, SOCKET_PATH_LIMIT, bindPath, bindPort, probeSocket } from '../core/index.ts'
 import type { Address } from '../core/index.ts'
 
 /** Where to listen. `host` is an address or a name; `*` means every address of the machine, IPv6 and IPv4. `mode` defaults to 0o660. */
@@ -58,38 +58,19 @@ export async function openListeners(specs: readonly ListenSpec[]): Promise<Liste
   }
 }
 
-// What net.Server makes inside: binds, does not listen, and is not polled until somebody asks for it. A polled copy
-// would take connections away from the fronts.
-interface Handle {
-  readonly fd: number
-  getsockname(out: { address?: string; port?: number }): number
-  close(): void
-}
-type CreateHandle = (address: string, port: number, addressType: 4 | 6 | -1) => Handle | number
-const createHandle = (net as unknown as { _createServerHandle: CreateHandle })._createServerHandle
-
 async function openTcp(spec: { readonly host: string; readonly port: number }): Promise<Listener> {
-  const { address, family } = await resolve(spec)
-  let handle = createHandle(address, spec.port, family)
-  if (spec.host === '*' && typeof handle === 'number' && isMissingFamily(handle)) handle = createHandle('0.0.0.0', spec.port, 4)
-  if (typeof handle === 'number') throw refused(spec, handle)
-  const name: { address?: string; port?: number } = {}
-  // libuv keeps EADDRINUSE back until listen(); asking for the name tells it now.
-  const status = handle.getsockname(name)
-  if (status !== 0 || (spec.port !== 0 && name.port !== spec.port)) {
-    handle.close()
-    throw refused(spec, status)
-  }
-  return bound(spec, { host: name.address!, port: name.port! }, handle, () => {})
+  const address = await resolve(spec)
+  let socket = bindPort(address, spec.port)
+  if (spec.host === '*' && typeof socket === 'number' && isMissingFamily(socket)) socket = bindPort('0.0.0.0', spec.port)
+  if (typeof socket === 'number') throw refused(spec, socket)
+  return { spec, ...socket }
 }
 
-async function resolve(spec: { readonly host: string }): Promise<{ address: string; family: 4 | 6 }> {
-  if (spec.host === '*') return { address: '::', family: 6 }
-  const version = net.isIP(spec.host)
-  if (version !== 0) return { address: spec.host, family: version === 6 ? 6 : 4 }
+async function resolve(spec: { readonly host: string }): Promise<string> {
+  if (spec.host === '*') return '::'
+  if (net.isIP(spec.host) !== 0) return spec.host
   try {
-    const found = await lookup(spec.host)
-    return { address: found.address, family: found.family === 6 ? 6 : 4 }
+    return (await lookup(spec.host)).address
   } catch (error) {
     throw new ListenError(
       spec as ListenSpec,
@@ -114,32 +95,25 @@ function refused(spec: ListenSpec, status: number): ListenError {
   return new ListenError(spec, reason, FACTS[reason] ?? 'the system refused')
 }
 
-// sockaddr_un has 108 bytes with the final NUL; libuv 1.46 cuts a longer path short without a word.
-const PATH_LIMIT = 107
-
 async function openUnix(spec: { readonly path: string; readonly mode?: number }): Promise<Listener> {
   const { path } = spec
   // Bound under another name and renamed: the final name never leads to a socket with the wrong mode, and replaces a
   // dead server's file in one step. Closing the handle unlinks only the name that was bound.
   const temporary = `${path}.${process.pid}`
-  if (Buffer.byteLength(temporary) > PATH_LIMIT) throw new ListenError(spec, 'ENAMETOOLONG', `the path is longer than ${PATH_LIMIT} bytes`)
+  if (Buffer.byteLength(temporary) > SOCKET_PATH_LIMIT)
+    throw new ListenError(spec, 'ENAMETOOLONG', `the path is longer than ${SOCKET_PATH_LIMIT} bytes`)
   await checkPath(spec)
   rmSync(temporary, { force: true })
-  const handle = createHandle(temporary, -1, -1)
-  if (typeof handle === 'number') throw refused(spec, handle)
+  const socket = bindPath(temporary, path)
+  if (typeof socket === 'number') throw refused(spec, socket)
   try {
     chmodSync(temporary, spec.mode ?? 0o660)
     renameSync(temporary, path)
   } catch (error) {
-    handle.close()
-    rmSync(temporary, { force: true })
+    socket.close()
     throw new ListenError(spec, (error as NodeJS.ErrnoException).code ?? 'EIO', 'the socket cannot be put in place')
   }
-  const { dev, ino } = statSync(path)
-  return bound(spec, { path }, handle, () => {
-    const now = statSync(path, { throwIfNoEntry: false })
-    if (now?.dev === dev && now.ino === ino) rmSync(path, { force: true })
-  })
+  return { spec, address: { path }, ...socket }
 }
 
 /** Refuses a folder that is not there, a file that is not a socket, and a socket on which somebody answers. */
@@ -150,30 +124,8 @@ async function checkPath(spec: { readonly path: string }): Promise<void> {
   const there = lstatSync(spec.path, { throwIfNoEntry: false })
   if (there === undefined) return
   if (!there.isSocket()) throw new ListenError(spec, 'EEXIST', 'a file that is not a socket is in the way')
-  const answer = await new Promise<string>((done) => {
-    const socket = net.connect(spec.path)
-    socket.on('connect', () => {
-      socket.destroy()
-      done('connected')
-    })
-    socket.on('error', (error: NodeJS.ErrnoException) => done(error.code ?? 'EIO'))
-  })
-  // A full backlog (EAGAIN) and a socket of another user (EACCES) are alive too.
+  // A socket of another user (EACCES) is alive too.
+  const answer = await probeSocket(spec.path)
   if (answer === 'ECONNREFUSED' || answer === 'ENOENT') return
   throw new ListenError(spec, answer === 'EACCES' ? 'EACCES' : 'EADDRINUSE', FACTS[answer] ?? FACTS['EADDRINUSE']!)
-}
-
-function bound(spec: ListenSpec, address: Address, handle: Handle, remove: () => void): Listener {
-  let open = true
-  return {
-    spec,
-    address,
-    fd: handle.fd,
-    close: () => {
-      if (!open) return
-      open = false
-      remove()
-      handle.close()
-    },
-  }
 }
