@@ -291,8 +291,9 @@ class Master {
     this.#options.onReady()
     void this.#notifier?.send('READY=1', 'STATUS=Ready to handle connections', `MAINPID=${process.pid}`)
     const { systemdInterval } = this.#config.global
+    const interval = systemdInterval > 0 ? `interval set to ${systemdInterval * 1000}ms` : 'disabled'
+    this.#say('notice', `systemd monitor ${interval}`, 'fpm_systemd_heartbeat')
     if (systemdInterval <= 0) return
-    this.#say('notice', `systemd monitor interval set to ${systemdInterval * 1000}ms`, 'fpm_systemd_heartbeat')
     if (this.#notifier !== undefined) this.#reporter = setInterval(() => this.#report(systemdInterval), systemdInterval * 1000)
   }
 

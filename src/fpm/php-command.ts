@@ -198,8 +198,7 @@ function environment(config: PoolConfig, identity: Identity | undefined, master:
 }
 
 function phpEnvironment(config: PoolConfig, env: Record<string, string>, scan: string | undefined): Record<string, string> {
-  const { listenAllowedClients, listen, pmMaxChildren, pmMaxRequests } = config
-  if (listenAllowedClients !== undefined && !listen.startsWith('/')) env['FCGI_WEB_SERVER_ADDRS'] = listenAllowedClients
+  const { pmMaxChildren, pmMaxRequests } = config
   if (scan !== undefined) env['PHP_INI_SCAN_DIR'] = scan
   env['PHP_FCGI_CHILDREN'] = String(pmMaxChildren + SPARE)
   env['PHP_FCGI_MAX_REQUESTS'] = String(pmMaxRequests)

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { ARRAYS, GLOBAL, POOL } from '../../src/fpm/config/directives.ts'
 import { until } from '../cli/program.ts'
 import { has, which } from '../peers.ts'
-import { Fpm, REAL, ask, descendants, isRoot, variables, workersOf } from './engine.ts'
+import { Fpm, REAL, ask, descendants, freePort, isRoot, variables, workersOf } from './engine.ts'
 import type { Kind } from './engine.ts'
 
 const SCRIPTS = {
@@ -17,6 +17,11 @@ const SCRIPTS = {
     '<?php $l = posix_getrlimit(); echo json_encode([decoct(umask()), $l["soft core"], $l["soft openfiles"], getenv("SEEN"), getenv("ONE"), $_SERVER["ONE"] ?? null, (int) explode(" ", file_get_contents("/proc/self/stat"))[18]]);',
   'talk.php': '<?php file_put_contents("php://stderr", str_repeat("x", 700) . "\\nlast\\n"); echo "talked";',
   'sleep.php': '<?php usleep(20000000);',
+  'slow.php': '<?php usleep(1600000); echo "slow";',
+  'short.php': '<?php usleep(200000); echo "short";',
+  'env.php': '<?php echo getenv("FCGI_WEB_SERVER_ADDRS");',
+  'flags.php':
+    '<?php foreach (["short_open_tag", "html_errors", "precision", "serialize_precision"] as $k) $all[] = [ini_get($k), ini_set($k, "1"), ini_get($k)]; echo json_encode($all);',
   'crash.php': '<?php posix_kill(getmypid(), 11); sleep(5);',
 }
 
@@ -52,6 +57,20 @@ const told = async (fpm: Fpm, pattern: RegExp, count = 1): Promise<string[]> => 
         .replaceAll(fpm.folder, 'FOLDER')
         .replace(/\d+\.\d{6} sec/g, 'T sec'),
     )
+}
+/** When each child was started, in milliseconds of the day, as the log has it at level debug. */
+const started = (fpm: Fpm): number[] =>
+  [...fpm.log.matchAll(/ (\d\d):(\d\d):(\d\d\.\d{6})\].*\[pool www\] child \d+ started/g)].map(
+    ([, hours, minutes, seconds]) => (Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds)) * 1000,
+  )
+/** How many came together. */
+const bursts = (times: readonly number[]): number[] => {
+  const counts: number[] = []
+  times.forEach((time, i) => {
+    if (i > 0 && time - times[i - 1]! < 400) counts[counts.length - 1]!++
+    else counts.push(1)
+  })
+  return counts
 }
 const limitsOf = (pid: number): string[] =>
   readFileSync(`/proc/${pid}/limits`, 'utf8')
@@ -197,6 +216,72 @@ const ROWS: Row[] = [
       return [uid, gid, mode & 0o777]
     },
   },
+  {
+    of: ['slowlog', 'request_slowlog_timeout', 'request_slowlog_trace_depth'],
+    pool: 'request_slowlog_timeout = 1s\nrequest_slowlog_trace_depth = 3\nslowlog = FOLDER/$pool.slow',
+    see: async (fpm) => {
+      await fpm.ask('slow.php', 'a=b')
+      await fpm.ask('hello.php')
+      const words = await told(fpm, /executing too slow/)
+      const head = /^\n\[\d\d-\w{3}-\d{4} [\d:]{8}\] {2}\[pool www\] pid (\d+)\nscript_filename = (.*)\n/.exec(fpm.read('www.slow'))
+      const { processes: all, 'slow requests': count } = await fpm.status()
+      return [words, head?.[2], all.some(({ pid }) => pid === Number(head?.[1])), count]
+    },
+  },
+  {
+    of: ['slowlog', 'request_slowlog_timeout', 'request_terminate_timeout'],
+    pool: 'request_slowlog_timeout = 1s\nrequest_terminate_timeout = 2s\nslowlog = FOLDER/$pool.slow',
+    see: async (fpm) => {
+      const { whole } = await fpm.ask('sleep.php')
+      await until('the new child', () => /exited on signal[^]*child \d+ started/.test(fpm.log))
+      return [whole, await told(fpm, /executing too slow|execution timed out/, 2), (await fpm.status())['slow requests']]
+    },
+  },
+  {
+    of: ['pm.max_spawn_rate'],
+    global: 'log_level = debug',
+    pool: 'pm = dynamic\npm.max_children = 20\npm.start_servers = 6\npm.min_spare_servers = 6\npm.max_spare_servers = 19\npm.max_spawn_rate = 2',
+    // Six at work: none is idle, so six are started, each second twice as many as before, but never more than the rate.
+    see: async (fpm) => {
+      for (let i = 0; i < 6; i++) void fpm.ask('sleep.php')
+      await until('as many again', () => started(fpm).length >= 12)
+      return bursts(started(fpm))
+    },
+  },
+  { of: ['systemd_interval'], global: 'systemd_interval = 7', see: (fpm) => told(fpm, /systemd monitor interval/) },
+  {
+    of: ['systemd_interval'],
+    global: 'systemd_interval = 0',
+    see: (fpm) => told(fpm, /systemd monitor/),
+  },
+  { of: ['events.mechanism'], global: 'events.mechanism = poll', see: (fpm) => fpm.ask('hello.php') },
+  {
+    of: ['listen', 'listen.allowed_clients'],
+    pool: 'listen = 127.0.0.1:PORT\nlisten.allowed_clients = 192.0.2.1,::1',
+    see: (fpm) => ask({ host: '127.0.0.1', port: PORT }, variables(fpm.script('hello.php'))),
+  },
+  {
+    of: ['listen.allowed_clients'],
+    pool: 'listen = 127.0.0.1:PORT\nlisten.allowed_clients = 192.0.2.1,127.0.0.1',
+    see: (fpm) => ask({ host: '127.0.0.1', port: PORT }, variables(fpm.script('env.php'))),
+  },
+  {
+    of: ['php_flag', 'php_admin_flag', 'php_value', 'php_admin_value'],
+    pool: 'php_flag[short_open_tag] = on\nphp_admin_flag[html_errors] = no\nphp_value[precision] = 5\nphp_admin_value[serialize_precision] = 7',
+    see: (fpm) => fpm.ask('flags.php'),
+  },
+  {
+    of: ['process.max'],
+    global: 'process.max = 3',
+    pool: 'pm.max_children = 2',
+    more: '[two]\nuser = www-data\nlisten = FOLDER/two.sock\nlisten.mode = 0666\npm.status_path = /status\npm = ondemand\npm.max_children = 4\n',
+    see: async (fpm) => {
+      const two = (): Promise<{ body: string }> => ask(fpm.script('two.sock'), variables(fpm.script('short.php')))
+      const answers = await Promise.all(Array.from({ length: 3 }, two))
+      const { body } = await ask(fpm.script('two.sock'), { ...variables('', 'json'), SCRIPT_NAME: '/status' })
+      return [answers.map((each) => each.body), JSON.parse(body)['max active processes']]
+    },
+  },
   { of: ['listen.backlog'], pool: 'listen.backlog = 37', see: queueLimit },
   { of: ['listen.backlog'], see: queueLimit },
   { of: ['listen.backlog'], pool: 'listen.backlog = -1', see: queueLimit },
@@ -204,33 +289,24 @@ const ROWS: Row[] = [
 
 /** Shown elsewhere, or not to be compared, and why. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
+  'syslog.ident': 'engine-machine.test.ts',
+  'syslog.facility': 'engine-machine.test.ts',
+  chroot: 'engine-machine.test.ts; engine.test.ts where the root has no php-cgi',
+  apparmor_hat: 'engine.test.ts: refused, for only the process itself can put one on',
   pid: 'engine-life.test.ts',
   error_log: 'every test reads it; engine-life.test.ts opens it anew',
-  'syslog.ident': 'there is no syslog daemon in a test: main-log.test.ts shows the words for logger(1)',
-  'syslog.facility': 'as syslog.ident',
   process_control_timeout: 'engine-life.test.ts',
   daemonize: 'engine-life.test.ts',
-  'events.mechanism': "checked and shown: the event loop is Node's",
-  systemd_interval: 'engine-life.test.ts',
   user: 'engine.test.ts',
   group: 'engine.test.ts',
   'listen.acl_users': 'engine.test.ts',
   'listen.acl_groups': 'engine.test.ts',
-  'listen.allowed_clients': 'engine.test.ts',
   'process.dumpable': 'engine.test.ts',
-  'pm.max_spawn_rate': 'pm.test.ts: a table, for it is seen over seconds under load',
   'pm.max_requests': 'engine.test.ts',
-  slowlog: 'engine-faults.test.ts: php-fpm needs ptrace, which not every machine lets it have',
-  request_slowlog_timeout: 'as slowlog',
-  request_slowlog_trace_depth: 'as slowlog',
   request_terminate_timeout_track_finished: 'php-cgi has no fastcgi_finish_request()',
-  chroot: 'engine.test.ts: refused where the root has no php-cgi',
-  apparmor_hat: 'refused',
-  php_value: 'engine.test.ts, face-settings.test.ts',
-  php_flag: 'engine.test.ts',
-  php_admin_value: 'engine.test.ts',
-  php_admin_flag: 'as php_admin_value: the same list',
 }
+
+const PORT = await freePort()
 
 describe.skipIf(!has('php-cgi', REAL) || !isRoot)('what a directive does', () => {
   test.each(ROWS.map((row) => [[row.global, row.pool].filter(Boolean).join('; ').replaceAll('\n', '; '), row] as const))(
@@ -253,9 +329,10 @@ describe.skipIf(!has('php-cgi', REAL) || !isRoot)('what a directive does', () =>
   })
 })
 
-async function start(kind: Kind, { global = '', pool = '', more = '', env = {} }: Row): Promise<Fpm> {
+async function start(kind: Kind, { global = '', pool: lines = '', more = '', env = {} }: Row): Promise<Fpm> {
+  const pool = lines.replace('PORT', String(PORT))
   const options = { global, pool: `${STATIC}\n${pool}`, more, scripts: SCRIPTS, env }
-  if (!global.includes('log_level')) return Fpm.start(kind, options)
+  if (global.includes('debug') || !global.includes('log_level')) return Fpm.start(kind, options)
   const fpm = Fpm.launch(kind, options)
   await until('its socket', async () => (await fpm.ask('hello.php')).body === 'hello')
   return fpm
