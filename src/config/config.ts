@@ -781,6 +781,8 @@ export interface FastcgiApplication {
     readonly drainBytes?: Size
     /** For how long. Default: "5s". */
     readonly drainTime?: Duration
+    /** A request that takes longer is told of in the log, once, while it runs; the time that it waits for a connection counts, too. 0: none is. Default: 0. */
+    readonly slow?: Duration
   }
   /** Folders whose files the application may have sent by answering with `X-Sendfile: /absolute/path`. Default: none. */
   readonly sendfile?: readonly string[]

@@ -158,10 +158,11 @@ export class Scoreboard {
   }
 
   #tell({ worker, thread, since }: Seat, request: Requested): void {
-    const { name, log, type = 'process' } = this.#options
+    const { name, log, type = 'process', interpreter } = this.#options
     const { method, target, seconds } = running(request, this.#now - since)
-    const who = type === 'process' ? { pid: worker.pid, ...(thread !== undefined && { thread }) } : { thread: worker.pid }
-    const place = type === 'process' ? `pid ${worker.pid ?? 'unknown'}` : `thread ${worker.pid}`
+    const elsewhere = interpreter.mode === 'remote'
+    const who = elsewhere ? {} : type === 'process' ? { pid: worker.pid, ...(thread !== undefined && { thread }) } : { thread: worker.pid }
+    const place = elsewhere ? `at ${interpreter.name}` : type === 'process' ? `pid ${worker.pid ?? 'unknown'}` : `thread ${worker.pid}`
     log.warn(
       { app: name, ...who, method, target, seconds, slow: true },
       `slow: "${name}" has been at ${method} ${target} for ${seconds.toFixed(1)} s (${place}), and goes on`,

@@ -5,6 +5,7 @@ import { fastcgi } from '../../fastcgi/index.ts'
 import { hasExtension } from '../../php/index.ts'
 import { EXTENSIONS } from '../describe.ts'
 import { maskSecret, readSecrets } from '../secrets.ts'
+import { watched } from '../slow.ts'
 import { seek, siteOf } from '../site.ts'
 import { tellSought } from '../sought.ts'
 import { choice, duration, group, limits, list, may, milliseconds, record, secret, text, whole, yes, zod } from '../values.ts'
@@ -14,7 +15,7 @@ import type { FastCgiLimits } from '../../fastcgi/index.ts'
 import type { SiteParts } from '../site.ts'
 import type { Duration, LimitsGroup, Secret } from '../values.ts'
 import type { HostsSettings } from './fastcgi-hosts.ts'
-import type { Kind } from './kind.ts'
+import type { BuildScope, Kind } from './kind.ts'
 
 interface UpstreamSettings extends HostsSettings {
   readonly kind: 'fastcgi'
@@ -40,7 +41,7 @@ interface UpstreamSettings extends HostsSettings {
 
 type UpstreamPlan = Omit<UpstreamSettings, 'kind'> & { readonly path: string }
 
-const LIMITS: LimitsGroup<keyof FastCgiLimits> = limits<keyof FastCgiLimits>({
+const LIMITS: LimitsGroup<keyof FastCgiLimits | 'slow'> = limits<keyof FastCgiLimits | 'slow'>({
   head: ['size', 'Largest header block of an answer.', '64K'],
   response: ['size', 'Largest body of an answer; 0 is no limit.', 0],
   body: ['size', 'Largest request body.', '1G'],
@@ -50,6 +51,11 @@ const LIMITS: LimitsGroup<keyof FastCgiLimits> = limits<keyof FastCgiLimits>({
   total: ['duration', 'How long all of it may take, tries and the reading of the client included; 0 is no limit.', 0],
   drainBytes: ['size', 'How much is read on of an answer that nobody wants, to keep its connection.', '1M'],
   drainTime: ['duration', 'For how long.', '5s'],
+  slow: [
+    'duration',
+    'A request that takes longer is told of in the log, once, while it runs; the time that it waits for a connection counts, too. 0: none is.',
+    0,
+  ],
 })
 
 export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
@@ -112,7 +118,7 @@ export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
   },
 
   build(plan, scope) {
-    const client = named(connected(plan, scope.log), scope.name)
+    const client = named(connected(plan, scope), scope.name)
     return plan.root === undefined ? client : siteOf({ ...partsOf(plan, plan.root, scope.log), php: client })
   },
 
@@ -133,12 +139,20 @@ export const upstream: Kind<UpstreamSettings, UpstreamPlan> = {
   }),
 }
 
-function connected(plan: UpstreamPlan, log: Log): Backend {
+function connected(plan: UpstreamPlan, { log, name }: BuildScope): Backend {
+  const { slow = 0, ...own } = LIMITS.read(plan.limits)
+  const client = clientOf(plan, own, log)
+  if (slow === 0) return client
+  const interpreter = { mode: 'remote', name: hostsText(plan) } as const
+  return watched(client, { name, kind: 'fastcgi', interpreter, slow, log, spools: plan.body !== 'stream' })
+}
+
+function clientOf(plan: UpstreamPlan, own: Partial<FastCgiLimits>, log: Log): Backend {
   const { queueTimeout, connectTimeout, idleTimeout, variables } = plan
   return fastcgi({
     ...hostOptions(plan),
     log,
-    limits: LIMITS.read(plan.limits),
+    limits: own,
     variables: Object.fromEntries(Object.entries(readSecrets(variables)).map(([name, value]) => [name, toByteString(value)])),
     ...(plan.documentRoot !== undefined && { documentRoot: plan.documentRoot }),
     ...(plan.script !== undefined && { scriptFilename: plan.script }),
