@@ -292,7 +292,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'syslog.ident': 'engine-machine.test.ts',
   'syslog.facility': 'engine-machine.test.ts',
   chroot: 'engine-machine.test.ts; engine.test.ts where the root has no php-cgi',
-  apparmor_hat: 'engine.test.ts: refused, for only the process itself can put one on',
+  apparmor_hat: 'engine-starts.test.ts: refused, for only the process itself can put one on',
   pid: 'engine-life.test.ts',
   error_log: 'every test reads it; engine-life.test.ts opens it anew',
   process_control_timeout: 'engine-life.test.ts',

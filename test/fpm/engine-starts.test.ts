@@ -73,6 +73,12 @@ describe.skipIf(!has('php-cgi', REAL) || !isRoot)('starting', () => {
     expect(results[1]).toEqual(results[0])
   })
 
+  test('with an AppArmor hat, which php-cgi cannot put on: it is refused, and told why', async () => {
+    await using fpm = Fpm.launch('viaduct', { pool: `${POOL}\napparmor_hat = www`, scripts: SCRIPTS })
+    expect((await fpm.exited).code).toBe(78)
+    expect(fpm.log).toContain('[pool www] apparmor_hat: a hat is put on by the process itself')
+  })
+
   test("two with one pid file: it is the second one's, and goes with whoever goes first", async () => {
     const results = []
     for (const kind of kinds) {

@@ -6,12 +6,22 @@ import { describe, expect, test } from 'vitest'
 import { Clients, alive, ask as get, until } from '../cli/program.ts'
 import { startApache, startCaddy, startLighttpd, startNginx } from '../interop/peers/index.ts'
 import { has } from '../peers.ts'
-import { Fpm, descendants, leaderOf } from './engine.ts'
+import { Fpm, REAL, descendants, leaderOf } from './engine.ts'
 
 const SCRIPTS = {
   'hello.php': '<?php header("X-Powered-By: viaduct"); echo "hello ", $_GET["x"] ?? "";',
   'post.php': '<?php echo $_POST["a"] ?? "none", " ", strlen($_POST["b"] ?? "");',
   'crash.php': '<?php posix_kill(getmypid(), 11); sleep(1);',
+}
+const SITE = {
+  'index.php':
+    '<?php echo json_encode([$_GET, array_intersect_key($_SERVER, array_flip(["REQUEST_METHOD", "REQUEST_URI", "SCRIPT_NAME", "SCRIPT_FILENAME", "PATH_INFO", "PHP_SELF", "DOCUMENT_URI", "HTTP_X_ODD", "PHP_AUTH_USER", "REMOTE_USER", "CONTENT_LENGTH", "HTTPS", "SERVER_NAME"]))], JSON_UNESCAPED_SLASHES);',
+  'session.php':
+    '<?php session_save_path("/tmp"); session_start(); $_SESSION["n"] = ($_SESSION["n"] ?? 0) + 1; echo $_SESSION["n"]; if (isset($_GET["end"])) session_destroy();',
+  'upload.php':
+    '<?php foreach ($_FILES as &$f) { $f["is"] = is_uploaded_file($f["tmp_name"]); $f["size"] = @filesize($f["tmp_name"]); unset($f["tmp_name"]); } echo json_encode([$_POST, $_FILES]);',
+  'go.php': '<?php header("Location: /index.php", true, 303);',
+  'photo.jpg': '<?php echo "executed";',
 }
 const POOL = 'pm = static\npm.max_children = 4'
 
@@ -90,6 +100,75 @@ describe.skipIf(!has('php-cgi'))('behind a web server', () => {
       await web.stop()
     }
   })
+
+  test.skipIf(!has('nginx', REAL))(
+    'a site of every day, by php-fpm and by us: sessions, uploads, paths, what is missing and what is refused',
+    async () => {
+      const results: { seen: unknown[][]; complaints: string[] }[] = []
+      for (const kind of ['php-fpm', 'viaduct'] as const) {
+        await using fpm = await Fpm.start(kind, {
+          pool: `${POOL}\nphp_value[upload_max_filesize] = 8M\nphp_value[post_max_size] = 9M`,
+          scripts: SITE,
+        })
+        const nginx = await startNginx({
+          folder: fpm.folder,
+          server: `root ${fpm.folder}; client_max_body_size 64m; error_log ${fpm.folder}/nginx.log info;
+          location / { try_files $uri /index.php$is_args$args; }
+          location ~ [.](php|jpg)(/|$) { fastcgi_split_path_info ^(.+?[.](?:php|jpg))(/.*)$; include /etc/nginx/fastcgi.conf;
+            fastcgi_param PATH_INFO $fastcgi_path_info; fastcgi_param REMOTE_USER $remote_user; fastcgi_pass unix:${fpm.socket}; }`,
+        })
+        const url = `http://127.0.0.1:${nginx.address.port}`
+        const seen: unknown[][] = []
+        const visit = async (path: string, init: RequestInit = {}): Promise<Response> => {
+          const response = await fetch(url + path, { redirect: 'manual', ...init })
+          const body = await response.text()
+          seen.push([path, response.status, response.headers.get('content-type'), response.headers.get('location'), body])
+          return response
+        }
+        try {
+          const cookie = (await visit('/session.php')).headers.get('set-cookie')!.split(';')[0]!
+          await visit('/session.php', { headers: { cookie } })
+          await visit('/session.php?end', { headers: { cookie } })
+          for (const bytes of [0, 1000, 3_000_000, 8_500_000, 9_500_000]) {
+            const form = new FormData()
+            form.append('text', 'ä b')
+            form.append('file', new Blob([Buffer.alloc(bytes, 'x')], { type: 'text/plain' }), 'ä.txt')
+            await visit('/upload.php', { method: 'POST', body: form })
+          }
+          for (const path of [
+            '/',
+            '/a/pretty/path?x=1',
+            '/index.php/info/%C3%A4?x=y',
+            '/none.php',
+            '/none.php/info',
+            '/photo.jpg',
+            '/photo.jpg/x.php',
+            '/go.php',
+          ])
+            await visit(path)
+          await visit('/index.php', { method: 'DELETE', headers: { 'X-Odd': 'a, b', Authorization: 'Basic bWU6c2VjcmV0' } })
+          await visit('/index.php', { method: 'HEAD' })
+          const wanted = /FastCGI sent in stderr: .*?(?= while)/
+          await until('its log', () => (fpm.read('nginx.log').match(/FastCGI sent/g) ?? []).length >= 5)
+          const complaints = fpm
+            .read('nginx.log')
+            .split('\n')
+            .flatMap((line) => wanted.exec(line)?.[0] ?? [])
+          results.push(
+            JSON.parse(
+              JSON.stringify({ seen, complaints }).replaceAll(fpm.folder, 'FOLDER').replaceAll(String(nginx.address.port), 'PORT'),
+            ),
+          )
+        } finally {
+          await nginx.stop()
+        }
+      }
+      expect(results[1]).toEqual(results[0])
+      expect(results[1]!.seen.slice(0, 3).map((each) => each.at(-1))).toEqual(['1', '2', '3'])
+      expect(JSON.stringify(results[1])).toContain('size\\":3000000')
+      expect(results[1]!.complaints.join('\n')).toMatch(/Primary script unknown[^]*has been denied/)
+    },
+  )
 
   test.skipIf(!has('nginx'))('faults under load through nginx: only the requests in their hands fail', async () => {
     await using fpm = await Fpm.start('viaduct', { pool: `${POOL}\nrequest_terminate_timeout = 1s`, scripts: SCRIPTS })
