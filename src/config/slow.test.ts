@@ -34,9 +34,9 @@ function watch(application: Application, spools = true): Backend {
   return made
 }
 const gate = (): { readonly opened: Promise<void>; readonly open: () => void } => {
-  let open!: () => void
-  const opened = new Promise<void>((resolve) => (open = resolve))
-  return { opened, open }
+  let resolve!: () => void
+  const opened = new Promise<void>((done) => (resolve = done))
+  return { opened, open: resolve }
 }
 
 test('an upstream of a configuration names a slow request while it runs, and counts it', async () => {

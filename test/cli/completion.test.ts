@@ -80,13 +80,13 @@ describe.skipIf(!has('bash'))('bash', () => {
   })
 })
 
-describe.skipIf(which('fish') === undefined)('fish', () => {
-  const fish = (line: string): string[] =>
-    execFileSync('fish', ['--no-config', '-c', `source ${folder}/fish; complete -C "${line}"`], { encoding: 'utf8', cwd: folder })
-      .trim()
-      .split('\n')
-      .map((each) => each.replace(/\t.*/, ''))
+const fish = (line: string): string[] =>
+  execFileSync('fish', ['--no-config', '-c', `source ${folder}/fish; complete -C "${line}"`], { encoding: 'utf8', cwd: folder })
+    .trim()
+    .split('\n')
+    .map((each) => each.replace(/\t.*/, ''))
 
+describe.skipIf(which('fish') === undefined)('fish', () => {
   test('offers commands, options, what they may be, and files', () => {
     expect(fish('viaduct ')).toEqual(expect.arrayContaining(commands()))
     expect(fish('viaduct serve --tls-')).toEqual(['--tls-cert', '--tls-key'])
