@@ -25,6 +25,7 @@ const options = {
   threads: { type: 'string', default: '2' },
   workers: { type: 'string', default: '4' },
   only: { type: 'string' },
+  case: { type: 'string' },
   json: { type: 'string' },
   help: { type: 'boolean', short: 'h', default: false },
 }
@@ -42,6 +43,7 @@ ${Object.entries(workloads)
   --threads N      of wrk (2)
   --workers N      PHP workers of every server, and programs at once of fcgiwrap (4)
   --only A,B       only these servers: ${Object.keys(servers).join(', ')}
+  --case TEXT      only the cases with this in their titles
   --json FILE      every round as JSON
 `
 
@@ -63,6 +65,7 @@ async function main() {
   const settings = {
     ...Object.fromEntries(['rounds', 'seconds', 'connections', 'threads', 'workers'].map((key) => [key, wholeNumber(key, values[key])])),
     only: values.only?.split(','),
+    title: values.case ?? '',
   }
   const results = { date: new Date().toISOString(), machine: machine(), settings, cases: [] }
   process.stdout.write(preface(results.machine, settings))
@@ -88,7 +91,8 @@ async function runWorkload(name, settings) {
   const done = []
   try {
     if (name === 'idle') return [await runIdle({ folder, site, settings })]
-    for (const each of workload.cases(site)) done.push(await runCase(each, { folder, site, settings }))
+    for (const each of workload.cases(site).filter(({ title }) => title.includes(settings.title)))
+      done.push(await runCase(each, { folder, site, settings }))
   } finally {
     await stopAll()
   }
@@ -140,7 +144,7 @@ function complain(label, rounds) {
 
 async function bringUp(each, { folder, site, workers, only }) {
   const start = async (key) => {
-    const server = await servers[key].start({ folder, site, workers, file: each.file })
+    const server = await servers[key].start({ folder, site, workers, file: each.file, tcp: each.tcp })
     started.push(server)
     return server
   }

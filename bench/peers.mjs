@@ -122,9 +122,9 @@ function signalGroup(pid, signal) {
   }
 }
 
-/** php-fpm with `workers` static children on a socket in `folder`; its address is `{ path }`. */
-export async function startPhpFpm({ folder, workers = 4, name = 'php-fpm', pool = '' }) {
-  const path = join(folder, `${name}.sock`)
+/** php-fpm with `workers` static children on a socket in `folder`, or with `tcp` on a free port; its address is `{ path }` or `{ port }`. */
+export async function startPhpFpm({ folder, workers = 4, name = 'php-fpm', pool = '', tcp = false }) {
+  const address = tcp ? { port: await freePort() } : { path: join(folder, `${name}.sock`) }
   const config = join(folder, `${name}.conf`)
   const user = root ? 'user = root\ngroup = root\nlisten.mode = 0666\n' : ''
   writeFileSync(
@@ -133,7 +133,7 @@ export async function startPhpFpm({ folder, workers = 4, name = 'php-fpm', pool 
 error_log = ${join(folder, `${name}.log`)}
 daemonize = no
 [www]
-listen = ${path}
+listen = ${tcp ? `127.0.0.1:${address.port}` : address.path}
 listen.backlog = 4096
 ${user}pm = static
 pm.max_children = ${workers}
@@ -142,7 +142,7 @@ ${pool}
   )
   const program = findPhpFpm() ?? requireProgram('php-fpm')
   return await startPeer(name, program, ['-F', ...(root ? ['-R'] : []), '-y', config], {
-    address: { path },
+    address,
     log: join(folder, `${name}.out`),
   })
 }

@@ -47,11 +47,11 @@ async function viaduct({ folder, site, workers }) {
   return together(port, peer)
 }
 
-async function nginxFpm({ folder, site, workers }) {
-  const fpm = await startPhpFpm({ folder, workers })
+async function nginxFpm({ folder, site, workers, tcp }) {
+  const fpm = await startPhpFpm({ folder, workers, tcp })
   const nginx = await startNginx({
     folder,
-    server: `root ${site}; client_max_body_size 0; location ~ \\.php$ { include /etc/nginx/fastcgi.conf; fastcgi_pass unix:${fpm.address.path}; }`,
+    server: `root ${site}; client_max_body_size 0; location ~ \\.php$ { include /etc/nginx/fastcgi.conf; fastcgi_pass ${written(fpm.address)}; }`,
   })
   return together(nginx.address.port, nginx, fpm)
 }
@@ -124,29 +124,34 @@ async function lighttpdProgram({ folder, site, workers }) {
 
 // Three FastCGI clients in front of a php-fpm of the same settings: what is compared is who asks it.
 
-async function viaductFpm({ folder, site, workers }) {
-  const fpm = await startPhpFpm({ folder, workers, name: 'fpm-of-viaduct' })
-  const application = { kind: 'fastcgi', address: `unix:${fpm.address.path}`, root: site, connections: workers }
+/** An address in the words of nginx, which are Viaduct's as well. */
+const written = ({ path, port }) => (path === undefined ? `127.0.0.1:${port}` : `unix:${path}`)
+
+async function viaductFpm({ folder, site, workers, tcp }) {
+  const fpm = await startPhpFpm({ folder, workers, tcp, name: 'fpm-of-viaduct' })
+  const application = { kind: 'fastcgi', address: written(fpm.address), root: site, connections: workers }
   const peer = await startViaduct({ folder, application, name: 'viaduct-fpm' })
   return together(peer.address.port, peer, fpm)
 }
 
 /** With connections that are kept, which nginx does when it is told to, and only then. */
-async function nginxFpmKept({ folder, site, workers }) {
-  const fpm = await startPhpFpm({ folder, workers, name: 'fpm-of-nginx' })
+async function nginxFpmKept({ folder, site, workers, tcp }) {
+  const fpm = await startPhpFpm({ folder, workers, tcp, name: 'fpm-of-nginx' })
   const nginx = await startNginx({
     folder,
     // As many as there are workers, over its two processes: a kept connection holds a worker.
-    http: `upstream fpm { server unix:${fpm.address.path}; keepalive ${Math.max(1, workers >> 1)}; }`,
+    http: `upstream fpm { server ${written(fpm.address)}; keepalive ${Math.max(1, workers >> 1)}; }`,
     server: `root ${site}; client_max_body_size 0; location ~ \\.php$ { include /etc/nginx/fastcgi.conf; fastcgi_keep_conn on; fastcgi_pass fpm; }`,
     name: 'nginx-fpm-kept',
   })
   return together(nginx.address.port, nginx, fpm)
 }
 
-async function lighttpdFpm({ folder, site, workers }) {
-  const fpm = await startPhpFpm({ folder, workers, name: 'fpm-of-lighttpd' })
-  const config = `fastcgi.server = (".php" => (("socket" => "${fpm.address.path}", "broken-scriptfilename" => "enable")))`
+async function lighttpdFpm({ folder, site, workers, tcp }) {
+  const fpm = await startPhpFpm({ folder, workers, tcp, name: 'fpm-of-lighttpd' })
+  const { path, port } = fpm.address
+  const host = path === undefined ? `"host" => "127.0.0.1", "port" => ${port}` : `"socket" => "${path}"`
+  const config = `fastcgi.server = (".php" => ((${host}, "broken-scriptfilename" => "enable")))`
   const peer = await startLighttpd({ folder, documentRoot: site, modules: ['mod_fastcgi'], config, name: 'lighttpd-fpm' })
   return together(peer.address.port, peer, fpm)
 }

@@ -23,9 +23,9 @@ const download = (body) => body.length === 10 * MiB && body.subarray(0, 16).toSt
 const page = (body) => body.length > 18_000 && body.length < 24_000 && body.includes('</table>')
 
 /**
- * name -> { about, cgi?, fcgi?, cases: (site) => [{ title, path, body?, correct, servers, file?, programs? }] }. A case is one table. `file`
- * is what bare node:http answers with; `programs` says that each request starts a program; `compare` in place of `servers` names paths
- * of one Viaduct that are held against each other.
+ * name -> { about, cgi?, fcgi?, cases: (site) => [{ title, path, body?, correct, servers, file?, programs?, tcp? }] }. A case is one
+ * table. `file` is what bare node:http answers with; `programs` says that each request starts a program, `tcp` that php-fpm listens on
+ * a port; `compare` in place of `servers` names paths of one Viaduct that are held against each other.
  */
 export const workloads = {
   'php-hello': {
@@ -65,6 +65,7 @@ export const workloads = {
     about: 'FastCGI clients, each in front of a php-fpm of the same settings: a line, a page, an upload, a download',
     cases: () => [
       { title: 'fastcgi-client, hello', path: '/hello.php', correct: exactly(greeting), servers: fpmPeers },
+      { title: 'fastcgi-client, hello over TCP', path: '/hello.php', correct: exactly(greeting), servers: fpmPeers, tcp: true },
       { title: 'fastcgi-client, page', path: '/page.php', correct: page, servers: fpmPeers },
       { title: 'fastcgi-client, upload', path: '/upload.php', body: MiB, correct: exactly(`${MiB}\n`), servers: fpmPeers },
       { title: 'fastcgi-client, download', path: '/download.php', correct: download, servers: fpmPeers },
