@@ -35,6 +35,7 @@ export type { ParamsLimits } from './params.ts'
 export {
   ProtocolStatus,
   Role,
+  SKIPPED,
   Type,
   abortRequest,
   beginRequest,

@@ -79,6 +79,12 @@ export function abortRequest(id: number): ByteString {
   return record(Type.AbortRequest, id, '')
 }
 
+/**
+ * An empty STDIN of a request that does not exist: skipped by every application (FastCGI 1.0, 3.3: inactive ids are ignored). php-cgi
+ * closes a new connection on which nothing comes for 5 s, and keeps one for good that began with this.
+ */
+export const SKIPPED: ByteString = record(Type.Stdin, 0, '')
+
 /** What BEGIN_REQUEST says (FastCGI 1.0, 5.1). */
 export interface BeginRequest {
   /** Not checked: an unknown role is answered with UNKNOWN_ROLE, it does not break the protocol. */

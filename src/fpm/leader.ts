@@ -6,6 +6,7 @@
 // possible to let the leader go on when nobody is at work. When it must fork while somebody is, its children are held still meanwhile:
 // whoever dies while the leader runs is waited for by it, and nobody learns how; and who is held still does not crash.
 
+import { SKIPPED } from '../fastcgi/index.ts'
 import { SocketProgram, childrenOf, descriptorsOf, launch, signalGroup } from '../process/index.ts'
 import type { Accepted, Exit, Guard } from '../process/index.ts'
 import type { Crew, Hand } from './crew.ts'
@@ -26,9 +27,6 @@ export interface LeaderOptions {
   onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array): void
 }
 
-// A new connection on which nothing comes for 5 s after accept is closed by php-cgi. One empty STDIN record for a request
-// that does not exist is skipped, and keeps the connection for good (FastCGI 1.0, 3.3: inactive ids are ignored).
-const PRIME = Buffer.from([1, 5, 0, 0, 0, 0, 0, 0])
 /** Milliseconds for the forks after a start or a death. */
 const FORK_TIME = 20_000
 /** So long this process does nothing else while a few are forked, in milliseconds, and between two looks. It takes about one. */
@@ -102,7 +100,8 @@ export class Leader implements Crew {
     // Only who is counted still has a connection: what is forgotten too late would have us fork too early, and no more.
     if (this.#alive() <= program.held()) await this.#forked()
     const link = new Link({ path: program.path })
-    link.socket.write(PRIME)
+    // Else php-cgi would close it soon.
+    link.socket.write(SKIPPED, 'latin1')
     const begun = performance.now()
     const { inode, pid } = await program.accepted(link.socket, deadline - begun, () => this.#look(begun))
     this.#endings.delete(pid)

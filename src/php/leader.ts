@@ -6,7 +6,7 @@
 
 import type { Socket } from 'node:net'
 import type { Log } from '../core/index.ts'
-import { openSocket } from '../fastcgi/index.ts'
+import { SKIPPED, openSocket } from '../fastcgi/index.ts'
 import { SocketProgram, childrenOf, launch, signalGroup } from '../process/index.ts'
 import type { Exit, Guard } from '../process/index.ts'
 
@@ -29,10 +29,6 @@ export interface Child {
   readonly socket: Socket
   readonly pid: number
 }
-
-// A new connection on which nothing comes for 5 s after accept is closed by php-cgi. One empty STDIN record for a request
-// that does not exist is skipped, and keeps the connection for good (FastCGI 1.0, 3.3: inactive ids are ignored).
-const PRIME = Buffer.from([1, 5, 0, 0, 0, 0, 0, 0])
 
 export class Leader {
   readonly pid: number
@@ -77,7 +73,8 @@ export class Leader {
 
   async #connect(timeout: number): Promise<Child> {
     const socket = openSocket({ path: this.#program.path })
-    socket.write(PRIME)
+    // Else php-cgi would close it soon.
+    socket.write(SKIPPED, 'latin1')
     const { pid } = await this.#program.accepted(socket, timeout, () => this.#program.newest(() => this.children()))
     return { socket, pid }
   }

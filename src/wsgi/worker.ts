@@ -2,7 +2,7 @@
 
 import { GatewayError } from '../core/index.ts'
 import type { Log } from '../core/index.ts'
-import { lifespan } from '../process/index.ts'
+import { describeExit, lifespan } from '../process/index.ts'
 import type { Exit, Repeats, Scoreboard, Seat, Voice } from '../process/index.ts'
 import type { Call } from './call.ts'
 import type { OpenHost, WorkerHost } from './host.ts'
@@ -248,7 +248,7 @@ export class Worker implements LineOwner {
   #unready(exit: Exit): GatewayError {
     const { name, application } = this.#options
     const said = this.#lastWords.length > 0 ? `; it said: ${this.#lastWords.join(' | ')}` : ''
-    const how = this.#reason ?? `the worker ended with ${exit.signal ?? `status ${exit.code}`} before it was ready${said}`
+    const how = this.#reason ?? `the worker ended with ${describeExit(exit)} before it was ready${said}`
     return new GatewayError('PROGRAM_FAILED', {
       status: 500,
       message: `wsgi: "${name}" does not start: ${application} cannot be loaded: ${how}`,
