@@ -62,17 +62,18 @@ Usage
   viaduct <command> [options]
 
 Commands
-  serve    Serve a folder: files, PHP, Python, JavaScript, CGI and FastCGI programs; or a configuration
-  check    Look for mistakes in a configuration or a folder
-  explain  Tell what would answer a URL, and why, without running it
-  status   Ask a running server how its pools are doing
-  request  Ask a FastCGI application for one page, without a web server
-  values   Ask a FastCGI application what it can do (GET_VALUES)
-  capture  Record what a web server and a FastCGI application say to each other
-  show     Show what was recorded
-  replay   Send a capture again, and show how the answers differ
-  fpm      Be php-fpm: its options, configuration files, signals and logs, with php-cgi's workers
-  spawn    Be spawn-fcgi: bind a socket and start a FastCGI program on it; with -y, manage a pool of it
+  serve       Serve a folder: files, PHP, Python, JavaScript, CGI and FastCGI programs; or a configuration
+  check       Look for mistakes in a configuration or a folder
+  explain     Tell what would answer a URL, and why, without running it
+  status      Ask a running server how its pools are doing
+  request     Ask a FastCGI application for one page, without a web server
+  values      Ask a FastCGI application what it can do (GET_VALUES)
+  capture     Record what a web server and a FastCGI application say to each other
+  show        Show what was recorded
+  replay      Send a capture again, and show how the answers differ
+  fpm         Be php-fpm: its options, configuration files, signals and logs, with php-cgi's workers
+  spawn       Be spawn-fcgi: bind a socket and start a FastCGI program on it; with -y, manage a pool of it
+  completion  Print a script by which a shell completes commands and options
 
 Options
   -h, --help     This help; after a command, the help of that command
