@@ -34,7 +34,9 @@ describe('ending a group', () => {
     const said: string[] = []
     const child = await program('trap "echo quit" QUIT; trap "echo term" TERM; READY; while :; do sleep 0.02; done')
     child.stdout!.setEncoding('utf8').on('data', (text: string) => void said.push(...text.trim().split('\n')))
-    expect(await endGroup(child, ladder({ polite: 'SIGQUIT', grace: 200, patience: 200 }))).toEqual({ code: null, signal: 'SIGKILL' })
+    const heard = once(child.stdout!, 'close')
+    expect(await endGroup(child, ladder({ polite: 'SIGQUIT', grace: 500, patience: 500 }))).toEqual({ code: null, signal: 'SIGKILL' })
+    await heard
     expect(said).toEqual(['quit', 'term'])
   })
 
