@@ -6,6 +6,7 @@ import { describe } from '../core/index.ts'
 import type { Networks } from '../core/index.ts'
 import { HIGH_WATER_MARK, WebConnection, plainAddress } from './web.ts'
 import type { House } from './web.ts'
+import { sendAnswers } from './worker.ts'
 
 /** Milliseconds between two looks at connections that do not go on. */
 const SWEEP = 10_000
@@ -86,6 +87,7 @@ export class Door {
   /** Ends everything at once. */
   close(): void {
     this.closing = true
+    sendAnswers()
     for (const server of this.#servers) server.close()
     clearInterval(this.#sweeper)
     for (const each of this.#connections) each.close()

@@ -12,11 +12,13 @@ export const KEPT_LIMIT = 49_152
 export class Link {
   readonly socket: Socket
   /** Told of each read: the bytes in front of `end` that were not left yet. They are the link's, and valid until `leave`. */
-  onRead: ((buffer: Buffer, end: number) => void) | undefined
+  onRead: ((buffer: Buffer<ArrayBuffer>, end: number) => void) | undefined
   #buffer = Buffer.allocUnsafeSlow(SIZE)
   /** Where the next read goes. */
   #at = 0
   #next: Uint8Array | undefined = this.#buffer
+  /** Was lent, and is free again. */
+  #spare: Buffer<ArrayBuffer> | undefined
 
   constructor(where: IpcNetConnectOpts | TcpNetConnectOpts) {
     this.socket = connect({
@@ -49,12 +51,18 @@ export class Link {
   leave(from: number, end: number, lent: boolean): void {
     const length = end - from
     if (lent) {
-      const next = Buffer.allocUnsafeSlow(SIZE)
+      const next = this.#spare ?? Buffer.allocUnsafeSlow(SIZE)
+      this.#spare = undefined
       this.#buffer.copy(next, 0, from, end)
       this.#buffer = next
     } else if (this.#at === 0 && length === 0) return
     else this.#buffer.copyWithin(0, from, end)
     this.#at = length
     this.#next = this.#buffer.subarray(length)
+  }
+
+  /** Nobody reads a lent buffer any more. */
+  giveBack(buffer: Buffer<ArrayBuffer>): void {
+    this.#spare = buffer
   }
 }

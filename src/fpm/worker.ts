@@ -37,9 +37,29 @@ function releaseAll(): void {
   for (const worker of held) worker.release()
 }
 
+/** The last of an answer, up to END_REQUEST, which begins at `at`. */
+interface Answer {
+  readonly worker: Worker
+  readonly exchange: Exchange
+  readonly buffer: Buffer<ArrayBuffer>
+  readonly from: number
+  readonly at: number
+}
+
+// Answers leave together, at the end of a turn of the event loop. By then all workers have their next requests; and a web server that is
+// woken by the first one finds the others, in place of taking the processor from us between two of them.
+let answers: Answer[] = []
+
+/** What is answered leaves now: before connections are ended. */
+export function sendAnswers(): void {
+  const all = answers
+  answers = []
+  for (const each of all) each.worker.answer(each)
+}
+
 /** What a pool is told. */
 export interface WorkerOwner {
-  /** The answer is whole, and the worker free. Before the last of it is written: the next request may be on its way first. */
+  /** The answer is whole, and the worker free. The last of it is written at the end of this turn: the next request goes first. */
   finished(worker: Worker): void
   /** The answer is on its way. */
   answered(exchange: Exchange): void
@@ -72,7 +92,7 @@ export class Worker {
   /** In the link's buffer: what was not handed on yet begins here, and what was not looked at yet here. */
   #from = 0
   #at = 0
-  #buffer: Buffer | undefined
+  #buffer: Buffer<ArrayBuffer> | undefined
   /** A write still reads the buffer. */
   #lent = false
   /** The answer takes longer, so nothing of it is held any more. */
@@ -154,7 +174,7 @@ export class Worker {
 
   // ---- what comes
 
-  #read(buffer: Buffer, end: number): void {
+  #read(buffer: Buffer<ArrayBuffer>, end: number): void {
     const { exchange } = this
     // Nobody asked for anything: what this is meant for is unknown, so nothing follows it.
     if (exchange === undefined) return this.close()
@@ -210,7 +230,7 @@ export class Worker {
     this.#from = this.#at = 0
   }
 
-  #hold(buffer: Buffer, from: number, at: number, end: number): void {
+  #hold(buffer: Buffer<ArrayBuffer>, from: number, at: number, end: number): void {
     this.#from = from
     this.#at = at
     this.#buffer = buffer
@@ -258,7 +278,7 @@ export class Worker {
     if (text.length > 0) exchange.stderr(text.toString('latin1'))
   }
 
-  #end(exchange: Exchange, buffer: Buffer, from: number, at: number, end: number): void {
+  #end(exchange: Exchange, buffer: Buffer<ArrayBuffer>, from: number, at: number, end: number): void {
     const whole = at + END_LENGTH === end && END_LENGTH - HEADER === buffer.readUInt16BE(at + 4) + buffer[at + 6]!
     // What PHP leaves in the reserved bytes is what was in its memory.
     buffer[at + 7] = 0
@@ -277,8 +297,13 @@ export class Worker {
       this.#socket.resume()
       this.#owner.finished(this)
     }
-    if (!exchange.finish(buffer, from, at)) this.#lent = true
+    this.#lent = true
     this.#leave(end, end)
+    if (answers.push({ worker: this, exchange, buffer, from, at }) === 1) setImmediate(sendAnswers)
+  }
+
+  answer({ exchange, buffer, from, at }: Answer): void {
+    if (exchange.finish(buffer, from, at)) this.#link.giveBack(buffer)
     this.#owner.answered(exchange)
   }
 }
