@@ -218,12 +218,32 @@ describe.skipIf(!has('php-cgi', REAL) || !isRoot).each(GROUPS)('scripts: $title'
     expect(seen[1]).toEqual(seen[0])
   })
 
-  test.runIf(told !== undefined)('and what the main log has of all that', async () => {
+  if (told === undefined) return
+  test('and what the main log has of all that', async () => {
     const [real, ours] = running as [Fpm, Fpm]
-    await until('as many lines', () => linesOf(ours, told!).length >= linesOf(real, told!).length).catch(() => {})
-    expect(linesOf(ours, told!)).toEqual(linesOf(real, told!))
-    expect(linesOf(real, told!).length).toBeGreaterThan(3)
+    await until('as many lines', () => linesOf(ours, told).length >= linesOf(real, told).length).catch(() => {})
+    expect(linesOf(ours, told)).toEqual(linesOf(real, told))
+    expect(linesOf(real, told).length).toBeGreaterThan(3)
   })
+})
+
+test.skipIf(!has('php-cgi'))('a script has nothing open but itself and its connection', async () => {
+  const look = 'foreach (scandir("/proc/self/fd") as $f) if ($f > 2) echo @readlink("/proc/self/fd/$f"), "\\n";'
+  const pool = 'pm = static\npm.max_children = 3\nprocess.dumpable = yes'
+  await using fpm = await Fpm.start('viaduct', { pool, scripts: { 'open.php': `<?php ${look}` } })
+  await fpm.ask('open.php')
+  const open = (await fpm.ask('open.php')).body.split('\n')
+  expect(open.filter((each) => each.includes(fpm.folder))).toEqual([fpm.script('open.php')])
+  expect(open.filter((each) => each.startsWith('socket:')).length).toBe(1)
+})
+
+test.skipIf(!has('php-cgi'))('a complaint of many bytes is one, and whole', async () => {
+  const scripts = { 'long.php': '<?php error_log(str_repeat("a", 100000)); error_log("PHP too"); echo "x";' }
+  await using fpm = await Fpm.start('viaduct', { pool: 'pm = static\npm.max_children = 1\ncatch_workers_output = yes', scripts })
+  expect((await fpm.ask('long.php')).stderr).toBe(`PHP message: ${'a'.repeat(100_000)}\nPHP too`)
+  const said = (): string => [...fpm.log.matchAll(/said into stderr: "(.*)"$/gm)].map(([, text]) => text).join('')
+  await until('all of it', () => said().endsWith('PHP too'))
+  expect(said()).toBe(`NOTICE: PHP message: ${'a'.repeat(100_000)}PHP too`)
 })
 
 async function start(
