@@ -1,9 +1,10 @@
 // php-fpm and `viaduct fpm` behind the same nginx, with the same configuration: throughput of two pages, and the memory of eight workers.
 //
-// usage: node bench/fpm.mjs [--rounds 6] [--seconds 2] [--connections 32] [--workers 4] [--keep] [--log] [--only throughput|memory]
+// usage: node bench/fpm.mjs [--rounds 6] [--seconds 2] [--warm 8] [--connections 32] [--workers 4] [--keep] [--log] [--only throughput|memory]
 //                           [--dist ../dist] [--beside another/dist]
 //
-// Rounds alternate; ratios to php-fpm are medians of those of each round. `--keep` has nginx keep its connections, which pins php-fpm's
+// Rounds alternate; ratios to php-fpm are medians of those of each round, with the quarters between which half of them are. Before, each one
+// is loaded for `--warm` seconds: until V8 has compiled all of the manager a request costs it up to twice as much. `--keep` has nginx keep its connections, which pins php-fpm's
 // workers; `--log` has both write an access log. Beside each rate: microseconds of processor time a request, of the manager and of the
 // interpreters. `--beside` takes another build into the same rounds: on a busy machine only those microseconds can be compared.
 // Memory is the proportional set size of everything that belongs to each, after a script of 200 classes has warmed all workers; and of
@@ -21,6 +22,7 @@ const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '6' },
     seconds: { type: 'string', default: '2' },
+    warm: { type: 'string', default: '8' },
     connections: { type: 'string', default: '32' },
     workers: { type: 'string', default: '4' },
     keep: { type: 'boolean', default: false },
@@ -83,29 +85,36 @@ ${values.log ? `access.log = ${join(temporary.path, `${name}-${workers}.access`)
   return { name, peer, nginx, url: `http://127.0.0.1:${nginx.address.port}` }
 }
 
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]
+/** What that part of them is below. */
+const quantile = (numbers, part) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length * part)]
+const median = (numbers) => quantile(numbers, 0.5)
 const names = ['php-fpm', 'viaduct', ...(values.beside === undefined ? [] : ['beside'])]
 
 async function throughput() {
   const all = await Promise.all(names.map((name) => start(name, Number(values.workers))))
   const script = wrkScript(temporary.path)
+  const shape = { connections: Number(values.connections), threads: 1 }
+  for (const { url, peer } of all) await wrk({ url: `${url}/hello.php`, script, pids: [peer.pid], ...shape, seconds: Number(values.warm) })
   for (const page of ['hello.php', 'page.php']) {
     const results = Object.fromEntries(names.map((name) => [name, []]))
     for (let round = -1; round < rounds; round++) {
       for (const { name, url, peer } of round % 2 === 0 ? all : all.toReversed()) {
-        const load = { connections: Number(values.connections), threads: 1, seconds: round < 0 ? 1 : Number(values.seconds) }
-        const result = await wrk({ url: `${url}/${page}`, script, pids: [peer.pid], ...load })
+        const seconds = round < 0 ? 1 : Number(values.seconds)
+        const result = await wrk({ url: `${url}/${page}`, script, pids: [peer.pid], ...shape, seconds })
         if (round >= 0) results[name].push(result)
       }
     }
     for (const name of names) {
       const of = (pick) => median(results[name].map(pick))
-      const ratio = median(results[name].map(({ rate }, i) => rate / results['php-fpm'][i].rate))
+      const ratios = results[name].map(({ rate }, i) => rate / results['php-fpm'][i].rate)
+      const [low, ratio, high] = [0.25, 0.5, 0.75].map((part) => quantile(ratios, part).toFixed(2))
       // php-fpm's own processes are all called that: its manager does next to nothing.
       const cpu = `us of CPU: ${of((each) => each.cpu.front).toFixed(1)} manager, ${of((each) => each.cpu.workers).toFixed(1)} PHP`
       const rate = `${Math.round(of((each) => each.rate))}/s (p99 ${of((each) => each.p99).toFixed(1)} ms)`
       const failures = results[name].reduce((sum, each) => sum + each.failures, 0)
-      console.log(`${page.padEnd(10)} ${name.padEnd(8)} ${rate.padEnd(24)} ratio ${ratio.toFixed(2)}   ${cpu}   failures ${failures}`)
+      console.log(
+        `${page.padEnd(10)} ${name.padEnd(8)} ${rate.padEnd(24)} ratio ${ratio} (${low} to ${high})   ${cpu}   failures ${failures}`,
+      )
     }
   }
   for (const { peer, nginx } of all) await Promise.all([peer.stop(), nginx.stop()])
