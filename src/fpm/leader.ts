@@ -19,6 +19,8 @@ export interface LeaderOptions {
   readonly name: string
   /** Tools that set what Node cannot, then php-cgi and its arguments. */
   readonly command: readonly [string, ...string[]]
+  /** The php-cgi among them, for messages. */
+  readonly program: string
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
   readonly children: number
@@ -59,7 +61,7 @@ export class Leader implements Crew {
   readonly #endings = new Map<number, Ending>()
 
   /** Starts it; throws when the program cannot be started. */
-  constructor({ name, command, cwd, env, children, guard, onOutput }: LeaderOptions) {
+  constructor({ name, command, program, cwd, env, children, guard, onOutput }: LeaderOptions) {
     const [file, ...args] = command
     this.#guard = guard
     this.#size = children
@@ -67,7 +69,7 @@ export class Leader implements Crew {
       prefix: 'viaduct-fpm-',
       start: (fd) => launch(file, args, { cwd, env, stdio: [fd, 'pipe', 'pipe'], scheduling: 'batch' }),
       guard,
-      complaint: (pid) => `fpm: [pool ${name}] no child of ${command.at(-1)} (pid ${pid}) took a connection`,
+      complaint: (pid) => `fpm: [pool ${name}] no child of ${program} (pid ${pid}) took a connection`,
     })
     this.pid = this.#program.pid
     this.exited = this.#program.exited

@@ -27,6 +27,8 @@ export interface PhpProgram {
 
 export interface PhpCommand {
   readonly command: readonly [string, ...string[]]
+  /** The php-cgi among them. */
+  readonly program: string
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
   readonly children: number
@@ -56,6 +58,7 @@ export function phpCommand(config: PoolConfig, php: PhpProgram, identity: Identi
     const args = [...settingsFile(php), ...words(php, inside), ...values]
     return {
       command: [...chain, ...(php.by ?? []), php.file, ...args] as [string, ...string[]],
+      program: php.file,
       cwd: cwdOf(config),
       env: phpEnvironment(config, environment(config, identity, master), scan),
       children: config.pmMaxChildren + SPARE,
