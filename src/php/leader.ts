@@ -114,7 +114,8 @@ export class Leader {
     await Promise.race([this.exited, new Promise((resolve) => (timer = setTimeout(resolve, grace)))])
     clearTimeout(timer)
     signalGroup(this.pid, 'SIGKILL')
-    this.#guard.forget(this.pid)
+    // Its folder is gone then: if we are ended before, the guard removes it.
     await this.exited
+    this.#guard.forget(this.pid)
   }
 }
