@@ -322,10 +322,10 @@ function limitsOf({ global }: FpmConfig): GenerationLimits {
   return { ...GENERATIONS, drain, stop: 0, margin: STOP_MARGIN }
 }
 
-/** As the runtime's supervisor does it; but of a request nothing stays, so more room for what is new would only be more memory. */
+/** As the runtime's supervisor does it; but of a request little stays, so more room for what is new would only be more memory. */
 function command(entry: string): readonly [string, ...string[]] {
   const batch = batchScheduling()
-  const node = [process.execPath, '--max-semi-space-size=2', '--no-parallel-scavenge', entry] as const
+  const node = [process.execPath, '--max-semi-space-size=4', '--no-parallel-scavenge', entry] as const
   const [first, ...rest] = 'chain' in batch ? batch.chain : []
   return first === undefined ? node : [first, ...rest, ...node]
 }

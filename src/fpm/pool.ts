@@ -226,20 +226,19 @@ export class Pool implements House {
   /** To a worker, now or when there is one. */
   #assign(exchange: Exchange, body: readonly Uint8Array[] | ByteStream | null, close: () => void, again: boolean): void {
     const staff = exchange.staff ?? this.staff
-    const worker = staff.dispatcher.acquire(exchange)
-    if (!(worker instanceof Promise)) return this.#send(worker, exchange, body, close, again)
-    this.maxWaiting = Math.max(this.maxWaiting, this.counts().waiting)
-    staff.demand()
-    worker.then(
-      (each) => this.#send(each, exchange, body, close, again),
-      (error: unknown) => {
+    const served = staff.dispatcher.claim(exchange, {
+      take: (worker) => this.#send(worker, exchange, body, close, again),
+      refuse: (error) => {
         close()
         if (exchange.over) return
         // A full backlog refuses connections: to the web server it looks the same.
         this.warn(describe(error))
         exchange.breakOff()
       },
-    )
+    })
+    if (served) return
+    this.maxWaiting = Math.max(this.maxWaiting, this.counts().waiting)
+    staff.demand()
   }
 
   #send(worker: Worker, exchange: Exchange, body: readonly Uint8Array[] | ByteStream | null, close: () => void, again: boolean): void {
