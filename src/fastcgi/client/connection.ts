@@ -7,6 +7,8 @@
 import type { Socket } from 'node:net'
 import { GatewayError } from '../../core/index.ts'
 import type { GatewayResponse, Log } from '../../core/index.ts'
+import { Acknowledger } from './acks.ts'
+import type { Acks } from './acks.ts'
 import { RecordDecoder } from '../decoder.ts'
 import { Exchange } from './exchange.ts'
 import type { Line } from './exchange.ts'
@@ -24,6 +26,8 @@ export interface ConnectionOptions {
   readonly peer: string
   /** Hears of what goes wrong, and in debug lines of what happens. Default: nobody does. */
   readonly log?: Log
+  /** What is known of a host over TCP whose connections are kept. */
+  readonly acks?: Acks
 }
 
 /** After this many milliseconds a request's signal is looked at: shorter ones never make it. */
@@ -48,6 +52,7 @@ export class Connection implements Lane {
   readonly #line: Line
   readonly #outgoing: Outgoing
   readonly #deadline: Deadline
+  readonly #acknowledger: Acknowledger | undefined
   #exchange: Exchange | undefined
   /** END_REQUEST of the running request, once it has come. */
   #ended: EndRequest | undefined
@@ -60,6 +65,7 @@ export class Connection implements Lane {
   constructor(socket: Socket, options: ConnectionOptions) {
     this.peer = options.peer
     this.#socket = socket
+    this.#acknowledger = options.acks === undefined ? undefined : new Acknowledger(options.acks, socket)
     this.#line = this.#makeLine(options)
     this.#outgoing = this.#makeOutgoing()
     this.#decoder = this.#makeDecoder()
@@ -113,6 +119,7 @@ export class Connection implements Lane {
       return
     }
     this.#ended = undefined
+    this.#acknowledger?.begin()
     this.#outgoing.write(call, exchange.id)
     // Not a byte was accepted: the other side had closed. Node tells it here, before it emits 'error'.
     if (this.#socket.errored !== null) exchange.taken = false
@@ -183,6 +190,7 @@ export class Connection implements Lane {
 
   #read(bytes: Buffer): void {
     if (this.#closed) return
+    this.#acknowledger?.came()
     try {
       this.#decoder.push(bytes)
     } catch (error) {
@@ -195,6 +203,7 @@ export class Connection implements Lane {
       if (this.#stray || !this.#decoder.atBoundary) this.close(protocolError(`records without a request (${this.peer})`))
     } else if (this.#ended !== undefined) this.#finish(exchange, this.#ended)
     else {
+      if (!this.#outgoing.running) this.#acknowledger?.read(bytes.length)
       exchange.flush()
       if (exchange.hasHead) this.#pace()
     }

@@ -4,6 +4,7 @@
 // worker of php-fpm and its like, so it is kept for a short time only, and goes at once when another one is not being answered.
 
 import type { Address, Log } from '../../core/index.ts'
+import { Acks } from './acks.ts'
 import { connectFast, formatAddress } from './connect.ts'
 import type { TlsOptions } from './connect.ts'
 import { Connection } from './connection.ts'
@@ -38,11 +39,13 @@ export class Connections implements Lanes {
   #closing = false
   #ended = false
   readonly #drained: (() => void)[] = []
+  readonly #acks: Acks | undefined
 
   constructor(options: ConnectionsOptions, waiters: Waiters) {
     this.#options = options
     this.#waiters = waiters
     this.peer = formatAddress(options.address, options.tls !== undefined)
+    this.#acks = 'path' in options.address ? undefined : new Acks(this.peer, options.log)
   }
 
   get counts(): LaneCounts {
@@ -110,7 +113,8 @@ export class Connections implements Lanes {
       this.#freeSlot()
       throw error
     }
-    const connection = new Connection(socket, { peer: this.peer, ...(log !== undefined && { log }) })
+    const acks = this.#acks
+    const connection = new Connection(socket, { peer: this.peer, ...(log !== undefined && { log }), ...(acks !== undefined && { acks }) })
     this.#all.add(connection)
     connection.onClose = (error) => {
       if (error !== undefined) log?.warn({ peer: this.peer, err: error }, 'fastcgi: a connection was closed')
