@@ -67,6 +67,7 @@ export const workloads = {
       { title: 'fastcgi-client, hello', path: '/hello.php', correct: exactly(greeting), servers: fpmPeers },
       { title: 'fastcgi-client, hello over TCP', path: '/hello.php', correct: exactly(greeting), servers: fpmPeers, tcp: true },
       { title: 'fastcgi-client, page', path: '/page.php', correct: page, servers: fpmPeers },
+      { title: 'fastcgi-client, page over TCP', path: '/page.php', correct: page, servers: fpmPeers, tcp: true },
       { title: 'fastcgi-client, upload', path: '/upload.php', body: MiB, correct: exactly(`${MiB}\n`), servers: fpmPeers },
       { title: 'fastcgi-client, download', path: '/download.php', correct: download, servers: fpmPeers },
     ],
