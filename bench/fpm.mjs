@@ -1,12 +1,12 @@
 // php-fpm and `viaduct fpm` behind the same nginx, with the same configuration: throughput of two pages, and the memory of eight workers.
 //
-// usage: node bench/fpm.mjs [--rounds 6] [--seconds 2] [--warm 8] [--connections 32] [--workers 4] [--keep] [--log] [--only throughput|memory]
+// usage: node bench/fpm.mjs [--rounds 6] [--seconds 2] [--warm 8] [--connections 32] [--workers 4] [--log] [--only throughput|memory]
 //                           [--dist ../dist] [--beside another/dist]
 //
 // Rounds alternate; ratios to php-fpm are medians of those of each round, with the quarters between which half of them are. Before, each one
-// is loaded for `--warm` seconds: until V8 has compiled all of the manager a request costs it up to twice as much. `--keep` has nginx keep its connections, which pins php-fpm's
-// workers; `--log` has both write an access log. Beside each rate: microseconds of processor time a request, of the manager and of the
-// interpreters. `--beside` takes another build into the same rounds: on a busy machine only those microseconds can be compared.
+// is loaded for `--warm` seconds: until V8 has compiled all of the manager a request costs it up to twice as much. "kept": nginx keeps its connections, which pins
+// php-fpm's workers; `--log` has both write an access log. Beside each rate: microseconds of processor
+// time a request, of the manager and of the interpreters. `--beside` takes another build into the same rounds: on a busy machine only those microseconds can be compared.
 // Memory is the proportional set size of everything that belongs to each, after a script of 200 classes has warmed all workers; and of
 // each Node process what is its own, because what it shares depends on how many others run.
 
@@ -25,7 +25,6 @@ const { values } = parseArgs({
     warm: { type: 'string', default: '8' },
     connections: { type: 'string', default: '32' },
     workers: { type: 'string', default: '4' },
-    keep: { type: 'boolean', default: false },
     log: { type: 'boolean', default: false },
     only: { type: 'string' },
     dist: { type: 'string', default: fileURLToPath(new URL('../dist', import.meta.url)) },
@@ -55,8 +54,8 @@ writeFileSync(
 
 /** One of the two, with its own nginx. */
 async function start(name, workers) {
-  const path = join(temporary.path, `${name}-${workers}.sock`)
-  const config = join(temporary.path, `${name}-${workers}.conf`)
+  const path = join(temporary.path, `${name.replace(' ', '-')}-${workers}.sock`)
+  const config = path.replace(/sock$/, 'conf')
   writeFileSync(
     config,
     `[global]
@@ -71,16 +70,18 @@ ${values.log ? `access.log = ${join(temporary.path, `${name}-${workers}.access`)
 `,
   )
   const words = ['-F', '-y', config]
-  const [file, ...args] =
-    name === 'php-fpm'
-      ? [findPhpFpm() ?? requireProgram('php-fpm'), ...words]
-      : [process.execPath, join(resolve(name === 'beside' ? values.beside : values.dist), 'cli/main.js'), 'fpm', ...words]
+  const fpm = name.startsWith('php-fpm')
+  // nginx has two processes, and each kept connection holds a worker of php-fpm's.
+  const kept = !name.endsWith('kept') ? undefined : fpm ? Math.max(1, workers >> 1) : 32
+  const [file, ...args] = fpm
+    ? [findPhpFpm() ?? requireProgram('php-fpm'), ...words]
+    : [process.execPath, join(resolve(name === 'beside' ? values.beside : values.dist), 'cli/main.js'), 'fpm', ...words]
   const peer = await startPeer(name, file, args, { address: { path }, log: join(temporary.path, `${name}.out`) })
   const nginx = await startNginx({
     folder: temporary.path,
-    name: `nginx-${name}-${workers}`,
-    http: `upstream app { server unix:${path}; ${values.keep ? `keepalive ${Math.max(1, workers - 1)};` : ''} }`,
-    server: `root ${site}; location ~ [.]php$ { include /etc/nginx/fastcgi.conf; fastcgi_pass app; ${values.keep ? 'fastcgi_keep_conn on;' : ''} }`,
+    name: `nginx-${name.replace(' ', '-')}-${workers}`,
+    http: `upstream app { server unix:${path}; ${kept === undefined ? '' : `keepalive ${kept};`} }`,
+    server: `root ${site}; location ~ [.]php$ { include /etc/nginx/fastcgi.conf; fastcgi_pass app; ${kept === undefined ? '' : 'fastcgi_keep_conn on;'} }`,
   })
   return { name, peer, nginx, url: `http://127.0.0.1:${nginx.address.port}` }
 }
@@ -88,7 +89,7 @@ ${values.log ? `access.log = ${join(temporary.path, `${name}-${workers}.access`)
 /** What that part of them is below. */
 const quantile = (numbers, part) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length * part)]
 const median = (numbers) => quantile(numbers, 0.5)
-const names = ['php-fpm', 'viaduct', ...(values.beside === undefined ? [] : ['beside'])]
+const names = ['php-fpm', 'viaduct', 'php-fpm kept', 'viaduct kept', ...(values.beside === undefined ? [] : ['beside'])]
 
 async function throughput() {
   const all = await Promise.all(names.map((name) => start(name, Number(values.workers))))
@@ -113,7 +114,7 @@ async function throughput() {
       const rate = `${Math.round(of((each) => each.rate))}/s (p99 ${of((each) => each.p99).toFixed(1)} ms)`
       const failures = results[name].reduce((sum, each) => sum + each.failures, 0)
       console.log(
-        `${page.padEnd(10)} ${name.padEnd(8)} ${rate.padEnd(24)} ratio ${ratio} (${low} to ${high})   ${cpu}   failures ${failures}`,
+        `${page.padEnd(10)} ${name.padEnd(12)} ${rate.padEnd(24)} ratio ${ratio} (${low} to ${high})   ${cpu}   failures ${failures}`,
       )
     }
   }
@@ -134,7 +135,7 @@ function memoryOf(pid, line) {
 }
 
 async function memory() {
-  for (const name of names) {
+  for (const name of names.filter((each) => !each.endsWith('kept'))) {
     const one = await start(name, 8)
     // Two at once for each worker: all of them get their share.
     for (let i = 0; i < 10; i++)
