@@ -26,6 +26,8 @@ packages=(
   python3-flask python3-django python3-bottle gunicorn uwsgi-core uwsgi-plugin-python3
   # Clients and tools.
   git curl wrk procps util-linux systemd ca-certificates openssl
+  # Shells that complete our commands.
+  zsh fish
   # What reads php-fpm's logs and metrics (prometheus has promtool).
   logrotate prometheus
   # A browser, for TLS and HTTP/2.

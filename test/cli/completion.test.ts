@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { has, which } from '../peers.ts'
+import { has } from '../peers.ts'
 import { MAIN } from './program.ts'
 
 let folder = ''
@@ -86,7 +86,7 @@ const fish = (line: string): string[] =>
     .split('\n')
     .map((each) => each.replace(/\t.*/, ''))
 
-describe.skipIf(which('fish') === undefined)('fish', () => {
+describe.skipIf(!has('fish'))('fish', () => {
   test('offers commands, options, what they may be, and files', () => {
     expect(fish('viaduct ')).toEqual(expect.arrayContaining(commands()))
     expect(fish('viaduct serve --tls-')).toEqual(['--tls-cert', '--tls-key'])
@@ -96,7 +96,7 @@ describe.skipIf(which('fish') === undefined)('fish', () => {
   })
 })
 
-test.skipIf(which('zsh') === undefined)('zsh can read its own', () => {
+test.skipIf(!has('zsh'))('zsh can read its own', () => {
   execFileSync('zsh', ['-n', join(folder, 'zsh')])
 })
 

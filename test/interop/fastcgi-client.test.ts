@@ -111,7 +111,8 @@ function behaviours(
       const response = await get('big', {}, `bytes=${download}`)
       const { length, peak } = await read(response.body as ByteStream)
       expect(length).toBe(download)
-      expect(peak - before).toBeLessThan(48 * MiB)
+      // What was read and thrown away stays until the collector has been.
+      expect(peak - before).toBeLessThan(72 * MiB)
     }),
     120_000,
   )

@@ -304,7 +304,7 @@ describe.skipIf(!hasC || !has('python3'))('faults', () => {
 
   test('an application that cannot be loaded says why in the log, and everything else is served', async () => {
     const { status: code, body } = await ask(url, '/broken/')
-    expect([code, body.includes('no_such_module')]).toEqual([500, false])
+    expect([code, body.includes('no_such_module')]).toEqual([503, false])
     await program.said(
       /broken_import\.py cannot be loaded: ModuleNotFoundError: No module named 'no_such_module' \(.*broken_import\.py:3\)/,
     )
@@ -322,6 +322,6 @@ describe.skipIf(!hasC || !has('python3'))('faults', () => {
   test('a reload goes through with what could not be loaded before either', async () => {
     program.kill('SIGHUP')
     await program.said(/generation 2 is ready/)
-    expect([await status('/python/hello'), await status('/broken/')]).toEqual([200, 500])
+    expect([await status('/python/hello'), await status('/broken/')]).toEqual([200, 503])
   })
 })
