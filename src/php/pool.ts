@@ -6,7 +6,7 @@
 
 import { Connection, Role, encodeRequest } from '../fastcgi/index.ts'
 import type { Call, Reply } from '../fastcgi/index.ts'
-import { Dispatcher, Scoreboard, WELL, lifespan, openGuard, restart, visible } from '../process/index.ts'
+import { Dispatcher, Scoreboard, WELL, describeExit, lifespan, openGuard, restart, visible } from '../process/index.ts'
 import type { Exit, Guard, RestartMemory } from '../process/index.ts'
 import { GatewayError, backend, describe, spool, silent } from '../core/index.ts'
 import type { Backend, ByteString, GatewayRequest, GatewayResponse, Log, PoolStatus, Spooled } from '../core/index.ts'
@@ -289,10 +289,9 @@ class Pool {
     this.#restarts = memory
     this.#board.crashes++
     this.#board.restarts++
-    const how = exit.signal ?? `status ${exit.code}`
     this.#log.error(
       { app: this.#name, pid: leader.pid },
-      `php: "${this.#name}": the leader exited with ${how}; starting another one in ${delay} ms`,
+      `php: "${this.#name}": the leader exited with ${describeExit(exit)}; starting another one in ${delay} ms`,
     )
     for (const worker of this.#dispatcher.takeIdle()) worker.connection.close()
     this.#bury(leader)

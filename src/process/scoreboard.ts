@@ -5,7 +5,7 @@
 // tick finds the requests that run for too long.
 
 import { fromByteString } from '../core/index.ts'
-import type { Interpreter, Log, PoolStatus, QueueCounts, RunningRequest, WorkerStatus } from '../core/index.ts'
+import type { Interpreter, LineCounts, Log, PoolStatus, RunningRequest, WorkerStatus } from '../core/index.ts'
 import { visible } from './lines.ts'
 
 /** Of which pool, and what is worth a line in the log. */
@@ -18,11 +18,6 @@ export interface ScoreboardOptions {
   /** Milliseconds after which a request is worth a line in the log; 0: none is. Default 0. */
   readonly slow?: number | undefined
   readonly log: Log
-}
-
-/** Of the queue, and of those that it sent away. */
-export interface QueueFacts extends QueueCounts {
-  readonly refused: number
 }
 
 /** What is told of a request. */
@@ -89,7 +84,7 @@ export class Scoreboard {
   }
 
   /** `listed`: which seats are workers that there are. Default: all. */
-  status(queue: QueueFacts, listed: (seat: Seat) => boolean = () => true): PoolStatus {
+  status(queue: LineCounts, listed: (seat: Seat) => boolean = () => true): PoolStatus {
     const { name, kind, interpreter } = this.#options
     const now = performance.now()
     const processes = [...this.#seats].filter(listed).map((seat) => this.#worker(seat, now))

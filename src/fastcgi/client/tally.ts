@@ -1,7 +1,7 @@
 // What became of a client's requests: integers, for its status.
 
 import { GatewayError } from '../../core/index.ts'
-import type { PoolStatus, QueueCounts } from '../../core/index.ts'
+import type { LineCounts, PoolStatus } from '../../core/index.ts'
 import type { LaneCounts } from './lanes.ts'
 
 export class Tally {
@@ -32,7 +32,7 @@ export class Tally {
   }
 
   /** Its workers are the places on its connections; who is at their other end is not ours to list. */
-  status(name: string, { open, idle }: LaneCounts, queue: QueueCounts & { readonly refused: number }): PoolStatus {
+  status(name: string, { open, idle }: LaneCounts, queue: LineCounts): PoolStatus {
     const { refused, ...counts } = queue
     return {
       name,
